@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -179,3 +180,13 @@ def test_a_short_training_runs_end_to_end(tmp_path: Path, monkeypatch: pytest.Mo
     assert profile.detector.folds == 4
     reloaded = Inspector(tmp_path / "p").inspect(write(tmp_path / "x.png", tile(50))).record
     assert reloaded.score == Inspector(profile).inspect(tmp_path / "x.png").record.score
+
+
+def test_a_normal_picture_that_is_a_labelled_defect_too_is_an_error_that_names_it(tmp_path: Path) -> None:
+    goods = write_tiles(tmp_path / "good", 3)
+    write(tmp_path / "defects" / "hole" / "other.png", holed(9))
+    shutil.copy(goods[1], tmp_path / "defects" / "hole" / "a.png")
+    said = r"good/01\.png is a normal picture and the labelled defect hole/a\."
+    with pytest.raises(DataError, match=said):
+        learn(goods, profile=tmp_path / "profile", detector="surface", defects=tmp_path / "defects")
+    assert not (tmp_path / "profile").exists()

@@ -44,6 +44,7 @@ from anomalist.vision.learning import (
     measure_corrections,
     normal_entries,
     read_normals,
+    refuse_defects_among,
     sample_paths,
 )
 from anomalist.vision.media.images import (
@@ -339,6 +340,7 @@ def _learn(
     labelled = read_defects(Path(defects), table or {}, scale) if defects else None
     known = labelled.defects if labelled else ()
     everything = read_normals(paths, table, kind, progress, scale, mask)
+    refuse_defects_among(everything, known)
     described_by = backbone if name == "ensemble" else None
     found, everything = normals_check.check_normals(everything, mask, seed, progress, described_by)
     if name != "ensemble":

@@ -86,6 +86,15 @@ def test_copies_of_one_file_belong_together(tmp_path: Path) -> None:
         read_normals([first, copy], None, GreyDetector, no_progress)
 
 
+def test_copies_of_one_file_in_different_groups_are_an_error_that_names_them(tmp_path: Path) -> None:
+    paths = [write(tmp_path / f"{i}.png", even(i)) for i in range(2)]
+    paths.append(Path(shutil.copy(paths[0], tmp_path / "copy.png")))
+    groups = {"0.png": "left", "1.png": "right", "copy.png": "right"}
+    with pytest.raises(DataError, match=r"0\.png and .*copy\.png are the same picture .* left and right"):
+        read_normals(paths, groups, GreyDetector, no_progress)
+    assert read_normals(paths, groups | {"copy.png": "left"}, GreyDetector, no_progress).names[2] == "left"
+
+
 def test_named_groups_are_kept_with_their_names(tmp_path: Path) -> None:
     paths = [write(tmp_path / f"{i}.png", even(i)) for i in range(4)]
     groups = {"0.png": "left", "1.png": "right", "2.png": "left", "3.png": "right", "9.png": "absent"}

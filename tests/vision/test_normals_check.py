@@ -13,10 +13,11 @@ from anomalist.vision.detectors.ensemble import EnsembleDetector, open_backbone_
 from anomalist.vision.detectors.experts import input_side
 from anomalist.vision.detectors.token_memory import token_grids
 from anomalist.vision.learning import NormalSet, read_normals
+from anomalist.vision.media.images import learn_scale
 from anomalist.vision.normals_check import check_normals, decide, summary, without_outliers
 from anomalist.vision.outliers import CHECK_SIDE, NormalsCheck, Outlier
 from tests.detectors import GreyDetector
-from tests.pictures import holed, write, write_tiles
+from tests.pictures import holed, tile, write, write_tiles
 
 
 def outlier(name: str, why: str = "unlike the rest") -> Outlier:
@@ -124,3 +125,16 @@ def test_groups_stay_together_and_their_names_stay_theirs(tmp_path: Path) -> Non
     left = without_outliers(normals, check)
     assert left.names == tuple(groups[str(path)] for path in paths if path != paths[2])
     assert np.array_equal(np.unique(left.groups), np.arange(9))
+
+
+def test_deep_pictures_are_checked_as_they_are_learned_from_whatever_detector_learns(tmp_path: Path) -> None:
+    pictures = [*(tile(number) for number in range(9)), holed(90)]
+    deep = [30_000 + 8 * picture[..., 0].astype(np.uint16) for picture in pictures]
+    paths = [write(tmp_path / f"{number}.png", each) for number, each in enumerate(deep)]
+    scale = learn_scale(paths)
+    by_tokens, by_grey = (
+        check_normals(read_normals(paths, None, kind, no_progress, scale), None, 0, no_progress)[0]
+        for kind in (EnsembleDetector, GreyDetector)
+    )
+    assert [Path(each.source).name for each in by_grey.outliers] == ["9.png"]
+    assert by_grey == by_tokens

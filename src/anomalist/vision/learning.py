@@ -14,6 +14,7 @@ from anomalist.errors import AnomalistError, DataError, MediaError
 from anomalist.types.common import BoolArray, FloatArray, UInt8Array
 from anomalist.vision.calibration import DEFAULT_RATE, CalibrationSet, Partition, groups_needed
 from anomalist.vision.detectors.base import Detector, DetectorOutput, Progress, leaves_out
+from anomalist.vision.detectors.labelled_defects import KnownDefect
 from anomalist.vision.detectors.token_memory import NormalTokens
 from anomalist.vision.media.images import (
     IMAGE_SUFFIXES,
@@ -143,7 +144,7 @@ def read_normals(
 
     Raises
     ------
-    DataError : fewer than two groups are left, or a picture has no group.
+    DataError : fewer than two groups are left, a picture has no group, or copies of one have different ones.
     """
     named = None if groups is None else match_groups(groups, paths)
     kept: list[Path] = []
@@ -162,6 +163,7 @@ def read_normals(
             skipped.append(f"{source_of(path)}: {error.message}")
         progress("reading", done, len(paths))
     labels = hashes if named is None else [named[str(path)] for path in kept]
+    _refuse_copies_apart(kept, hashes, labels)
     numbers = {label: number for number, label in enumerate(dict.fromkeys(labels))}
     if len(numbers) < 2:
         what = "different normal pictures" if named is None else "groups of normal pictures"
@@ -180,6 +182,32 @@ def read_normals(
         tuple(samples),
         scale,
     )
+
+
+def _refuse_copies_apart(paths: Sequence[Path], hashes: Sequence[str], labels: Sequence[str]) -> None:
+    """Raise DataError for copies of a picture in different groups: none of them could be scored as new."""
+    first: dict[str, int] = {}
+    for number, digest in enumerate(hashes):
+        other = first.setdefault(digest, number)
+        if labels[other] != labels[number]:
+            raise DataError(
+                f"{source_of(paths[other])} and {source_of(paths[number])} are the same picture in the "
+                f"groups {labels[other]} and {labels[number]}.",
+                "Take one of them away, or give them the same group.",
+            )
+
+
+def refuse_defects_among(normals: NormalSet, defects: Sequence[KnownDefect]) -> None:
+    """Raise DataError for a normal picture that is a labelled defect, too: what it shows would pass."""
+    sources = dict(zip(normals.hashes, normals.paths, strict=True))
+    both = [defect for defect in defects if defect.sha256 in sources]
+    if both:
+        more = f", and so are {len(both) - 1} others" * (len(both) > 1)
+        raise DataError(
+            f"{source_of(sources[both[0].sha256])} is a normal picture and the labelled defect {both[0].id}"
+            f"{more}.",
+            "Take it away from the normal pictures, or from the defects.",
+        )
 
 
 @dataclass(frozen=True)

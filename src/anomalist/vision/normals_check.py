@@ -83,7 +83,7 @@ def _working(normals: NormalSet, number: int) -> UInt8Array:
     prepared = normals.pictures[number]
     if isinstance(prepared, MultiscaleImage):
         return prepared.whole
-    return to_working_size(load_image(normals.paths[number]).pixels)
+    return to_working_size(load_image(normals.paths[number], scale=normals.scale).pixels)
 
 
 def decide(check: NormalsCheck, handling: OutlierHandling) -> NormalsCheck:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 import pytest
 
@@ -52,3 +53,17 @@ def test_light_moves_no_more_than_the_pixels_do() -> None:
     for _ in range(200):
         found = np.array(match_light(mean, grey + rng.normal(0, 1e-4, mean.shape)))
         assert np.abs((found - first) @ [100, 1]) < 2e-5
+
+
+@pytest.mark.parametrize("product", ["plate", "woven"])
+def test_a_line_of_one_pixel_is_compared_in_a_picture_that_is_wider_than_the_normals(
+    product: str, model_of: Callable[[str], InputModel]
+) -> None:
+    wide = cv2.resize(make_part(product, 1000)[0], (258, 254))
+    comparison = model_of(product).assess(wide).comparison
+    assert comparison is not None
+    for column in (64, 65):  # which fall on one of the narrower ones
+        mask = np.zeros(wide.shape[:2], bool)
+        mask[100:140, column] = True
+        (line,) = find_regions(wide, mask.astype(np.float32), mask)
+        assert comparison.with_direction(line, mask).box == line.box

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -214,3 +216,68 @@ def test_what_a_moved_picture_does_not_show_is_filled_from_a_normal_one(model_of
     assert change.name == "shift"
     # Beyond the printed frame there is nothing; mirrored outwards, the frame would be there again.
     assert assessed.pixels[20:236, 252:].min() > 150
+
+
+def test_a_picture_that_lacks_a_row_keeps_its_score_and_one_of_half_the_size_is_corrected_in_full(
+    model_of: Model,
+) -> None:
+    model = replace(model_of("plate"), corrections={"size": 4.0})
+    picture = make_part("plate", 1000)[0]
+    half = cv2.resize(picture, (128, 128), interpolation=cv2.INTER_AREA)
+    narrower, shorter, halved = (model.assess(each).shift for each in (picture[:, :-1], picture[:-1], half))
+    assert halved.score_correction == pytest.approx(4.0)
+    assert 0 < narrower.score_correction == shorter.score_correction < 0.05
+    stretched = model.assess(cv2.resize(picture, (257, 255))).shift
+    assert stretched.corrected[0].words == "257×255 in place of 256×256 pixels"
+
+
+@pytest.mark.parametrize(
+    ("gains", "words"),
+    [
+        ((0.7, 1.0, 0.7), "greener"),
+        ((1.0, 0.7, 1.0), "more magenta"),
+        ((1.0, 1.0, 0.6), "in warmer light"),
+    ],
+)
+def test_light_is_called_by_the_colour_that_changed(
+    gains: tuple[float, float, float], words: str, model_of: Model
+) -> None:
+    tinted = np.clip(make_part("woven", 1000)[0] * np.array(gains), 0, 255).astype(np.uint8)
+    assert words in [change.words for change in model_of("woven").assess(tinted).shift.changes]
+
+
+def grainy(seed: int) -> UInt8Array:
+    """A grey texture without a direction, 200 pixels a side."""
+    rng = np.random.default_rng(seed)
+    coarse = cv2.GaussianBlur(rng.normal(0, 40, (200, 200)), (0, 0), 1.5)
+    grey = (3 * coarse + 128 + rng.normal(0, 4, (200, 200))).clip(0, 255)
+    return np.repeat(grey.astype(np.uint8)[..., None], 3, 2)
+
+
+@pytest.fixture(scope="module")
+def grainy_model() -> InputModel:
+    return model_of_pictures([grainy(seed) for seed in range(12)])
+
+
+@pytest.mark.parametrize("side", [200, 100, 50])
+def test_a_blurred_picture_has_less_fine_detail_than_usual_whatever_its_size(
+    side: int, grainy_model: InputModel
+) -> None:
+    small = cv2.resize(grainy(100), (side, side), interpolation=cv2.INTER_AREA)
+    changes = grainy_model.assess(cv2.GaussianBlur(small, (0, 0), 1.0)).shift.changes
+    (blurred,) = (change for change in changes if change.name == "sharpness")
+    share = float(re.findall(r"(\d+)%", blurred.words)[0])
+    assert share < 90 and blurred.value < 0
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02])
+def test_a_picture_that_is_nearly_black_is_not_called_harder_in_contrast(
+    share: float, grainy_model: InputModel
+) -> None:
+    changes = grainy_model.assess((grainy(100) * share).astype(np.uint8)).shift.changes
+    assert [change.name for change in changes if change.name != "noise"] == ["brightness"]
+
+
+def test_a_picture_of_harder_contrast_is_called_so(grainy_model: InputModel) -> None:
+    hard = np.clip((grainy(100) - 128.0) * 2.5 + 128, 0, 255).astype(np.uint8)
+    assert "contrast" in [change.name for change in grainy_model.assess(hard).shift.changes]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from anomalist.types.shift import InputShift
-from anomalist.vision.shift.model import POSES, STATISTICS, InputModel, UsualLight
+from anomalist.vision.shift.model import POSES, STATISTICS, InputModel
 from anomalist.vision.shift.registration import Template
+from anomalist.vision.shift.statistics import UsualLight
 
 NAMES = (*STATISTICS, *POSES)
 

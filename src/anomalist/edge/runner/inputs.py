@@ -32,10 +32,14 @@ from anomalist.vision.shift.arithmetic import (
     agreeing,
     central_part,
     coarseness,
+    contrast_spread,
     filled,
     gains,
+    gains_contrast,
     grain_part,
+    halved_share,
     jpeg_quality,
+    log_contrast,
     measured_part,
     on_grid,
     quantiles_of_counts,
@@ -211,8 +215,8 @@ class InputComparison:
         red, green, blue = gains(measured.quantiles, usual["quantiles"])
         local = np.median(np.log((measured.blocks + 1.0) / (usual["blocks"] + 1.0)), axis=(0, 1))
         light = agreeing(float(red + green + blue) / 3, float(local.mean()))
-        spread, known = (float(np.mean(q[:, -2] - q[:, 1])) for q in (measured.quantiles, usual["quantiles"]))
-        contrast = math.log((spread + 2.0) / (known + 2.0)) - light
+        spread, known = contrast_spread(measured.quantiles), contrast_spread(usual["quantiles"])
+        contrast = log_contrast(spread, known) - light
         local_contrast = np.median(np.log((measured.spreads + 2.0) / (usual["spreads"] + 2.0))) - light
         return np.array(
             [
@@ -251,7 +255,10 @@ class InputComparison:
             yield "brightness"
         if np.maximum(values - highest, lowest - values)[1:3].max() > _COLOUR_MARGIN:
             yield "colour"
-        if not lowest[3] - _CONTRAST_MARGIN <= values[3] <= highest[3] + _CONTRAST_MARGIN:
+        flatter, harder = lowest[3] - values[3], values[3] - highest[3]
+        if not gains_contrast(self._arrays["quantiles"], float(values[0]), float(values[3])):
+            harder = 0.0
+        if max(flatter, harder) > _CONTRAST_MARGIN:
             yield "contrast"
 
     def _quality_changes(
@@ -291,7 +298,8 @@ class InputComparison:
         left: list[float] = []
         matrix = None
         if resized:
-            left.append(self._corrections.get("size", 0.0) if given.shape[0] < pixels.shape[0] else 0.0)
+            factor = math.sqrt(given.shape[0] / pixels.shape[0] * (given.shape[1] / pixels.shape[1]))
+            left.append(halved_share(factor) * self._corrections.get("size", 0.0))
             matrix = resize_matrix((pixels.shape[0], pixels.shape[1]), (given.shape[0], given.shape[1]))
         lit = self._relit(pixels, values)
         if lit is not None:

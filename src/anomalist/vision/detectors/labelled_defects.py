@@ -29,6 +29,7 @@ class KnownDefect:
     picture : uint8 (H, W, 3).
     mask : bool (H, W), where the defect is; None when that is not known.
     group : the object that it shows; None when that is not known.
+    sha256 : of its file, hex; "" when it has none.
     """
 
     id: str
@@ -36,6 +37,7 @@ class KnownDefect:
     picture: UInt8Array
     mask: BoolArray | None
     group: str | None = None
+    sha256: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,15 +87,16 @@ def read_defects(
     for place in kinds:
         for path in list_images([place]).images:
             try:
-                pixels = load_image(path, scale=scale).pixels
-                check_min_size(pixels)
+                media = load_image(path, scale=scale)
+                check_min_size(media.pixels)
             except AnomalistError as error:
                 skipped.append(f"{source_of(path)}: {error.message}")
                 continue
-            mask = _usable_mask(masks.find(place.name, path), pixels.shape[:2], left_out)
+            mask = _usable_mask(masks.find(place.name, path), media.size, left_out)
             (group,) = lookup_groups(groups, [path])
             read.append((place.name, path))
-            found.append(KnownDefect(f"{place.name}/{path.stem}", place.name, pixels, mask, group))
+            name = f"{place.name}/{path.stem}"
+            found.append(KnownDefect(name, place.name, media.pixels, mask, group, media.sha256))
     if not found:
         reasons = f" Skipped: {'; '.join(skipped[:3])}" if skipped else ""
         raise DataError(f"No labelled defects that can be read in {folder}.{reasons}", _REMEDY)

@@ -36,6 +36,7 @@ _LOCAL_SHARE = 0.3
 _PLACE_SHARE, _CONTRAST_SHARE = 0.5, 0.05  # of the height of an anomaly map
 _CONTRAST_NOISE = 1.0  # grey levels, under which nothing stands out
 _SAME_FORMAT = 0.03  # logarithm of the aspect ratio by the usual one
+_LEAST_SPREAD = 2.0  # grey levels
 _MAX_SIDE = 1024  # pixels that are measured, from the middle of a large picture
 _JPEG_QUALITIES = (8, 12, 16, 20, 25, 30, 35, 40, 50, 60, 70, 80)
 _JPEG_COHERENCE, _JPEG_COEFFICIENTS = 0.6, 60
@@ -80,6 +81,14 @@ def _reduced(height: int, width: int, scale: float) -> tuple[int, int]:
 def same_format(size: tuple[int, int], usual: tuple[int, int]) -> bool:
     """Whether a picture of a (height, width) is, but for rounding, as long and wide as the usual ones."""
     return abs(math.log(size[0] * usual[1] / (size[1] * usual[0]))) <= _SAME_FORMAT
+
+
+def halved_share(factor: float) -> float:
+    """How much of what halving a picture leaves in its score is expected of one of a factor of size, 0 to 1.
+
+    A picture that lacks a row of pixels is as good as a whole one.
+    """
+    return float(np.clip(math.log2(1 / factor), 0.0, 1.0))
 
 
 def grain_part(shape: tuple[int, ...], usual: tuple[int, int]) -> tuple[tuple[slice, slice], tuple[int, int]]:
@@ -179,6 +188,30 @@ def agreeing(whole: float, local: float) -> float:
     median over blocks, is left. Saturated blocks show little of a change, so that a third of it suffices.
     """
     return whole if whole * local > 0 and abs(local) >= _LOCAL_SHARE * abs(whole) else local
+
+
+def contrast_spread(quantiles: Array) -> float:
+    """What the contrast of a picture goes by: mean width of the middle of its channels, grey levels.
+
+    ``quantiles`` are (3, 19).
+    """
+    return float(np.mean(quantiles[:, -2] - quantiles[:, 1]))
+
+
+def log_contrast(spread: float, usual: float) -> float:
+    """Logarithm of a `contrast_spread` by the usual one; between next to nothing there is no factor."""
+    return math.log((spread + _LEAST_SPREAD) / (usual + _LEAST_SPREAD))
+
+
+def gains_contrast(quantiles: Array, light: float, contrast: float) -> bool:
+    """Whether a contrast above the usual one is more than the grey levels that are always added to it.
+
+    In a picture that is nearly black these are most of it, with the one that an even picture seems to spread
+    over. ``quantiles`` are the usual ones, ``contrast`` is the logarithm of a factor, less ``light``.
+    """
+    usual = contrast_spread(quantiles)
+    spread = (usual + _LEAST_SPREAD) * math.exp(contrast + light) - _LEAST_SPREAD
+    return spread - 1 > usual * math.exp(light)
 
 
 def jpeg_quality(grey: Array) -> float:

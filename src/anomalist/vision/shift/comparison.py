@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anomalist.types.common import BoolArray, FloatArray, UInt8Array
+from anomalist.types.common import BoolArray, Box, FloatArray, UInt8Array
 from anomalist.types.image import Region
 from anomalist.vision.alignment import Matrix
 from anomalist.vision.difference import AlignedPair, change_direction
@@ -125,11 +125,19 @@ class Comparison:
     def with_direction(self, region: Region, mask: BoolArray) -> Region:
         """The region, called missing or extra where that is clear."""
         inside = component_mask(mask, region.box, region.area)
-        (height, width), (rows, columns) = mask.shape, self.differs.shape
-        x0, x1 = (round(x * columns / width) for x in region.box[::2])
-        y0, y1 = (round(y * rows / height) for y in region.box[1::2])
+        x0, y0, x1, y1 = resize_box(region.box, shape_of(mask), shape_of(self.differs))
         change = change_direction(self.pair, resize_mask(inside, (y1 - y0, x1 - x0)), (x0, y0, x1, y1))
         return region if change == "changed" else region.replace(change=change)
+
+
+def resize_box(box: Box, size: tuple[int, int], target: tuple[int, int]) -> Box:
+    """A box of a picture of a (height, width) at another size; a pixel wide and high at least."""
+    down, across = zip(size, target, strict=True)
+    (x0, x1), (y0, y1) = (
+        (min(round(low * new / old), new - 1), round(high * new / old))
+        for low, high, (old, new) in ((box[0], box[2], across), (box[1], box[3], down))
+    )
+    return x0, y0, max(x1, x0 + 1), max(y1, y0 + 1)
 
 
 def resize_mask(mask: BoolArray, size: tuple[int, int]) -> BoolArray:

@@ -15,11 +15,9 @@ from anomalist.vision.shift.comparison import MeanPicture
 from anomalist.vision.shift.model import (
     InputModel,
     InputSample,
-    UsualLight,
     at_level,
     pose_row,
     resize,
-    statistic_row,
 )
 from anomalist.vision.shift.nuisances import NUISANCES, compress
 from anomalist.vision.shift.registration import (
@@ -32,7 +30,7 @@ from anomalist.vision.shift.registration import (
     shape_of,
     to_frame,
 )
-from anomalist.vision.shift.statistics import measure_statistics
+from anomalist.vision.shift.statistics import UsualLight, measure_statistics, statistic_row
 
 SIMULATED = 16
 """Normal pictures, at most, whose small changes are simulated."""

@@ -19,7 +19,8 @@ from anomalist.types.common import BoolArray, Box, FloatArray, UInt8Array
 from anomalist.types.image import Region
 from anomalist.vision.difference import AlignedPair, change_direction
 from anomalist.vision.regions import box_of, component_areas, component_mask, label_components
-from anomalist.vision.shift.comparison import resize_mask
+from anomalist.vision.shift.comparison import resize_box, resize_mask
+from anomalist.vision.shift.registration import shape_of
 
 _WINDOW = 512  # pixels a side around a place in which its lattice is looked for
 _MOST_COVERED = 0.25  # share of the window that a place may cover
@@ -155,11 +156,7 @@ class LatticeComparison:
     def with_direction(self, region: Region, mask: BoolArray) -> Region:
         """The region, called missing where a thing of the cell is clearly gone."""
         inside = component_mask(mask, region.box, region.area)
-        across, down = (
-            own / given for own, given in zip(self.pixels.shape[1::-1], mask.shape[::-1], strict=True)
-        )
-        x0, y0, x1, y1 = region.box
-        box = round(x0 * across), round(y0 * down), round(x1 * across), round(y1 * down)
+        box = resize_box(region.box, shape_of(mask), shape_of(self.pixels))
         place = resize_mask(inside, (box[3] - box[1], box[2] - box[0]))
         return region.replace(change="missing") if self._is_missing(place, box) else region
 

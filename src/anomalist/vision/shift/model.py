@@ -8,7 +8,7 @@ may go is the range of the normal pictures and of the same pictures after small 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,10 +21,10 @@ from anomalist.vision.regions import resize_roi_to_grid
 from anomalist.vision.resampling import warp_cubic
 from anomalist.vision.shift.arithmetic import (
     Array,
-    agreeing,
     coarseness,
-    gains,
+    gains_contrast,
     grain_part,
+    halved_share,
     on_grid,
     same_format,
     template_size,
@@ -40,7 +40,13 @@ from anomalist.vision.shift.registration import (
     seen_share,
     shape_of,
 )
-from anomalist.vision.shift.statistics import ImageStatistics, jpeg_of, measure_statistics
+from anomalist.vision.shift.statistics import (
+    ImageStatistics,
+    UsualLight,
+    jpeg_of,
+    measure_statistics,
+    statistic_row,
+)
 
 LIGHT, POSE, SIZE, COMPRESSION = "light", "pose", "size", "compression"
 """What a score may be corrected for."""
@@ -188,7 +194,7 @@ class InputModel:
                 return given, 0, False, ()  # a longer strip of the same
             words = f"of another format, {given.shape[1]}×{given.shape[0]} in place of {width}×{height}"
             return given, 0, False, (InputChange(name="format", value=factors[1] / factors[0], words=words),)
-        factor = math.sqrt(factors[0] * factors[1])
+        factor = _size_factor(shape_of(given), self.size)
         level = int(np.argmin([abs(math.log(factor / each)) for each in LEVELS])) if factor < 1 else 0
         return resize(given, self.size), level, True, ()
 
@@ -222,7 +228,9 @@ class InputModel:
             yield InputChange(
                 name="colour", value=round(float(max((red, blue), key=abs)), 4), words=_tint(red, blue)
             )
-        if not lowest[3] - _CONTRAST_MARGIN <= contrast <= highest[3] + _CONTRAST_MARGIN:
+        flatter, harder = lowest[3] - contrast, contrast - highest[3]
+        harder = harder if gains_contrast(self.usual.quantiles, light, contrast) else 0.0
+        if max(flatter, harder) > _CONTRAST_MARGIN:
             how = "flatter" if contrast < 0 else "harder"
             words = f"{how} in contrast by {abs(math.expm1(contrast)):.0%}"
             yield InputChange(name="contrast", value=round(math.exp(contrast), 4), words=words)
@@ -248,7 +256,9 @@ class InputModel:
         enlarged = pose is not None and pose.scale > math.exp(self.poses[:, 3].max() + _POSE_MARGIN[2])
         place = STATISTICS.index("sharpness")
         if below[place] > 0 and not enlarged:
-            lost = float(self.normals[:, place].mean() - values[place])
+            # A smaller picture has another share of fine detail: it is compared with normals of its size.
+            usually = (high + low)[place] / 2 if level else self.normals[:, place].mean()
+            lost = float(usually - values[place])
             words = f"blurred, fine detail is {math.exp(-lost):.0%} of the usual"
             yield InputChange(name="sharpness", value=round(-lost, 4), words=words)
 
@@ -307,13 +317,10 @@ class InputModel:
         left: list[float] = []
         matrix = None
         if resized:
-            factor = given.shape[0] / pixels.shape[0]
-            done.append(
-                InputChange(
-                    name="scale", value=round(factor, 4), words=f"a picture of {factor:.3g} times the size"
-                )
-            )
-            left.append(self.corrections.get(SIZE, 0.0) if factor < 1 else 0.0)
+            factor = _size_factor(shape_of(given), shape_of(pixels))
+            words = _size_words(factor, shape_of(given), shape_of(pixels))
+            done.append(InputChange(name="scale", value=round(factor, 4), words=words))
+            left.append(halved_share(factor) * self.corrections.get(SIZE, 0.0))
             matrix = resize_matrix((pixels.shape[0], pixels.shape[1]), (given.shape[0], given.shape[1]))
         lit, light = self._relit(pixels, values)
         if light is not None:
@@ -398,48 +405,6 @@ class InputModel:
 _NOT_THE_PRODUCT = "not this product, or nothing of it can be seen"
 
 
-@dataclass(frozen=True, eq=False)
-class UsualLight:
-    """Usual light of the normals: medians of `ImageStatistics` over them, see there for the arrays."""
-
-    quantiles: FloatArray
-    blocks: FloatArray
-    spreads: FloatArray
-
-    @classmethod
-    def of(cls, statistics: Sequence[ImageStatistics]) -> UsualLight:
-        """Medians over pictures."""
-        return cls(
-            *(
-                np.median([getattr(one, name) for one in statistics], axis=0).astype(np.float32)
-                for name in ("quantiles", "blocks", "spreads")
-            )
-        )
-
-
-def statistic_row(statistics: ImageStatistics, usual: UsualLight) -> npt.NDArray[np.float64]:
-    """Statistics of a picture against the usual light of the normals, float64 (8,): ``STATISTICS``."""
-    red, green, blue = gains(statistics.quantiles, usual.quantiles)
-    local = np.median(np.log((statistics.blocks + 1.0) / (usual.blocks + 1.0)), axis=(0, 1))
-    light = agreeing(float(red + green + blue) / 3, float(local.mean()))
-    spread, known = (float(np.mean(q[:, -2] - q[:, 1])) for q in (statistics.quantiles, usual.quantiles))
-    contrast = math.log((spread + 2.0) / (known + 2.0)) - light
-    local_contrast = np.median(np.log((statistics.spreads + 2.0) / (usual.spreads + 2.0))) - light
-    return np.array(
-        [
-            light,
-            agreeing(red - green, float(local[0] - local[1])),
-            agreeing(blue - green, float(local[2] - local[1])),
-            agreeing(contrast, float(local_contrast)),
-            statistics.sharpness,
-            statistics.texture - light,
-            statistics.chroma - light,
-            statistics.structure - light,
-        ],
-        np.float64,
-    )
-
-
 def pose_row(pose: Pose) -> npt.NDArray[np.float64]:
     """Pose as float64 (4,): shift to the right and down, degrees, logarithm of the scale."""
     return np.array([pose.dx, pose.dy, pose.degrees, math.log(pose.scale)], np.float64)
@@ -485,6 +450,17 @@ def at_level(pixels: UInt8Array, level: int) -> UInt8Array:
     )
 
 
+def _size_factor(given: tuple[int, int], usual: tuple[int, int]) -> float:
+    """Factor between two sizes (height, width) that are alike in format."""
+    return math.sqrt(given[0] / usual[0] * (given[1] / usual[1]))
+
+
+def _size_words(factor: float, given: tuple[int, int], usual: tuple[int, int]) -> str:
+    if f"{factor:.3g}" == "1":
+        return f"{given[1]}×{given[0]} in place of {usual[1]}×{usual[0]} pixels"
+    return f"a picture of {factor:.3g} times the size"
+
+
 def _brightness(light: float) -> InputChange:
     how = "brighter" if light > 0 else "darker"
     return InputChange(
@@ -493,6 +469,10 @@ def _brightness(light: float) -> InputChange:
 
 
 def _tint(red: float, blue: float) -> str:
+    """What the light looks like, by the logarithms of its red and blue against its green."""
+    usual = (red + blue) / 3
+    if abs(usual) > max(abs(red - usual), abs(blue - usual)):  # green differs most
+        return "greener" if usual < 0 else "more magenta"
     if abs(red - blue) >= max(abs(red), abs(blue)):
         return "in warmer light" if red > blue else "in colder light"
     if abs(blue) >= abs(red):

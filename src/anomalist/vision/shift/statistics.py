@@ -7,13 +7,23 @@ bands, and the coarseness of a JPEG quantisation that the pixels still show.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from anomalist.types.common import BoolArray, FloatArray, UInt8Array
-from anomalist.vision.shift.arithmetic import central_part, jpeg_quality, measured_part, quantiles_of_counts
+from anomalist.vision.shift.arithmetic import (
+    agreeing,
+    central_part,
+    contrast_spread,
+    gains,
+    jpeg_quality,
+    log_contrast,
+    measured_part,
+    quantiles_of_counts,
+)
 
 _BANDS = (0.0, 1.0, 2.0, 4.0)  # sigmas of Gaussians, pixels; a band is what lies between two
 _EDGE_QUANTILE = 0.98
@@ -110,4 +120,46 @@ def jpeg_of(pixels: UInt8Array) -> float:
 
     return jpeg_quality(
         cv2.cvtColor(pixels[central_part(pixels.shape)], cv2.COLOR_RGB2GRAY).astype(np.float32)
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class UsualLight:
+    """Usual light of the normals: medians of `ImageStatistics` over them, see there for the arrays."""
+
+    quantiles: FloatArray
+    blocks: FloatArray
+    spreads: FloatArray
+
+    @classmethod
+    def of(cls, statistics: Sequence[ImageStatistics]) -> UsualLight:
+        """Medians over pictures."""
+        return cls(
+            *(
+                np.median([getattr(one, name) for one in statistics], axis=0).astype(np.float32)
+                for name in ("quantiles", "blocks", "spreads")
+            )
+        )
+
+
+def statistic_row(statistics: ImageStatistics, usual: UsualLight) -> npt.NDArray[np.float64]:
+    """Statistics of a picture against the usual light of the normals, float64 (8,): ``model.STATISTICS``."""
+    red, green, blue = gains(statistics.quantiles, usual.quantiles)
+    local = np.median(np.log((statistics.blocks + 1.0) / (usual.blocks + 1.0)), axis=(0, 1))
+    light = agreeing(float(red + green + blue) / 3, float(local.mean()))
+    spread, known = contrast_spread(statistics.quantiles), contrast_spread(usual.quantiles)
+    contrast = log_contrast(spread, known) - light
+    local_contrast = np.median(np.log((statistics.spreads + 2.0) / (usual.spreads + 2.0))) - light
+    return np.array(
+        [
+            light,
+            agreeing(red - green, float(local[0] - local[1])),
+            agreeing(blue - green, float(local[2] - local[1])),
+            agreeing(contrast, float(local_contrast)),
+            statistics.sharpness,
+            statistics.texture - light,
+            statistics.chroma - light,
+            statistics.structure - light,
+        ],
+        np.float64,
     )

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from anomalist.vision.shift.comparison import MeanPicture
-from anomalist.vision.shift.model import InputModel, UsualLight
+from anomalist.vision.shift.model import InputModel
 from anomalist.vision.shift.registration import Grain, Template
+from anomalist.vision.shift.statistics import UsualLight
 
 
 def save_input_model(model: InputModel, file: Path) -> None:
