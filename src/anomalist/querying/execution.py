@@ -93,17 +93,28 @@ def run_query(tables: Tables, query: Query, today: datetime.date | None = None) 
 
 def _undecided_notes(tables: Tables, query: Query, day: datetime.date) -> list[str]:
     """Where nothing fits: how many there were not decided, so that none is no all-clear."""
+    of, left = count_undecided(tables, query, day)
+    whole = _WHOLE.get(query.table)
+    return [f"{left:,} of the {of:,} {whole} there could not be judged or are undecided"] if left else []
+
+
+def count_undecided(tables: Tables, query: Query, today: datetime.date | None = None) -> tuple[int, int]:
+    """How many pictures or clips there are where a query looks, and how many of them have no verdict.
+
+    Both are 0 of a query that asks for these itself, and of tables that are not about pictures or clips.
+    """
     whole = _WHOLE.get(query.table)
     asked = [*query.where, *query.part]
     if whole is None or any(
         each.column == "status" or (each.column == "label" and {"undecided", ""} & set(each.values))
         for each in asked
     ):
-        return []
+        return 0, 0
+    day = today or datetime.datetime.now(datetime.UTC).date()
     text, values = _where(tables, whole, [each for each in query.where if each.column in _PLACES], day)
     sql = "SELECT count(*), count(*) FILTER (WHERE coalesce(label, '') NOT IN ('normal', 'anomalous'))"
     ((of, left),) = tables.rows(f"{sql} FROM {whole} WHERE {text}", values)
-    return [f"{left:,} of the {of:,} {whole} there could not be judged or are undecided"] if left else []
+    return int(of), int(left)
 
 
 class _Statement:

@@ -128,6 +128,28 @@ def test_all_of_a_product_are_those_of_that_product(run: Subject, sentence: str,
     assert checked.status == status, checked.why
 
 
+@pytest.mark.parametrize(
+    ("sentence", "status"),
+    [
+        ("No picture is anomalous.", "not testable"),
+        ("None of the pictures is critical.", "not testable"),
+        ("All pictures are normal.", "not testable"),
+        ("All pictures are anomalous.", "contradicted"),
+        ("No picture is normal.", "contradicted"),
+        ("3 pictures are normal.", "borne out"),
+        ("No picture is undecided.", "contradicted"),
+        ("1 picture is undecided.", "borne out"),
+    ],
+)
+def test_what_has_no_verdict_bears_out_neither_none_nor_all(run: Subject, sentence: str, status: str) -> None:
+    _, *goods = run.records
+    undecided = goods[0].replace(source="und.png", label="undecided", why_undecided="blurred")
+    failed = goods[0].replace(source="bad.png", status="error", error="cut off", verdict=None)
+    subject = replace(run, records=(*goods, undecided, failed))
+    checked = check_claim(subject, sentence)
+    assert checked.status == status, checked.why
+
+
 @pytest.mark.parametrize("sentence", ["", "R7 is a scratch."])
 def test_what_there_is_not_is_an_error(subject: Subject, sentence: str) -> None:
     with pytest.raises(DataError):

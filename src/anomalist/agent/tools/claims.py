@@ -26,8 +26,8 @@ from anomalist.agent.reasoning.wording import failure_sentence, join_words, regi
 from anomalist.agent.tools.pictures import measure_region
 from anomalist.agent.tools.subject import Result, Subject
 from anomalist.errors import DataError
-from anomalist.querying.execution import run_query
-from anomalist.querying.query import QueryResult
+from anomalist.querying.execution import count_undecided, run_query
+from anomalist.querying.query import Condition, QueryResult
 from anomalist.types.clip import ClipRecord
 from anomalist.types.image import Record
 
@@ -339,7 +339,19 @@ def _check_run(subject: Subject, sentence: str) -> ClaimCheck:
     right = result.matched == total and (found["of"] is None or int(found["of"]) == whole.matched)
     of = f"{whole.matched} ({whole.reading})" if whole is not result else f"{result.of}"
     why = f"Of {of}, {result.matched} ({result.reading})."
+    _, left = count_undecided(known.tables, result.query)
+    if left:
+        why += f" {left} could not be judged or {'is' if left == 1 else 'are'} undecided."
+    if left and (right if number == 0 else number == "all" and _all_decided_fit(known, whole, result)):
+        return _result(sentence, "not testable", why, ("query",))
     return _result(sentence, "borne out" if right else "contradicted", why, ("query",))
+
+
+def _all_decided_fit(known: RunTables, whole: QueryResult, result: QueryResult) -> bool:
+    """Whether what does not fit of some records is only what has no verdict, so that all may fit."""
+    open_ones = Condition(column="label", values=("undecided", ""))
+    left = whole.query.replace(where=(*whole.query.where, open_ones))
+    return result.matched + run_query(known.tables, left).matched == whole.matched
 
 
 def _counted(
