@@ -36,7 +36,7 @@ from anomalist.agent.chat.guardrails import (
 )
 from anomalist.agent.tools import TOOLS
 from anomalist.agent.tools.clips import frame_at
-from anomalist.agent.tools.memory import list_rules
+from anomalist.agent.tools.memory import find_rule
 from anomalist.agent.tools.pictures import compare_with_normal, show_findings, zoom
 from anomalist.agent.tools.records import query_records
 from anomalist.agent.tools.subject import Result, Subject
@@ -263,10 +263,9 @@ def open_evidence(chat: Chat, wanted: str, folder: Path) -> str:
     if id.startswith("case:"):
         return _open_case(subject, id)
     if id.startswith("rule:"):
-        for rule in list_rules(subject).rules:
-            if rule.rule == id:
-                return f"{id} ({rule.polarity}, severity {rule.severity}): {rule.text}"
-        raise DataError(f"There is no {id}.", ID_FORMATS)
+        rule = find_rule(subject, id)
+        off = "" if rule.enabled else ", disabled now"
+        return f"{id} ({rule.polarity}, severity {SEVERITIES[rule.severity]}{off}): {rule.text}"
     if id == "score":
         return _open_score(subject)
     if id == "query":

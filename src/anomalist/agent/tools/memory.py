@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import sys
 from collections import Counter
 from collections.abc import Iterable
@@ -21,6 +22,7 @@ from anomalist.agent.reasoning.wording import failure_sentence, region_kind
 from anomalist.agent.tools.subject import Result, Subject
 from anomalist.errors import DataError
 from anomalist.memory.cases import Case, CaseStore, Feedback
+from anomalist.memory.rules.rule import Rule, shipped_anomalies
 from anomalist.storage.row_store import is_stored
 from anomalist.types.common import SEVERITIES, Label
 from anomalist.types.image import Record
@@ -224,6 +226,22 @@ def list_rules(subject: Subject, profile: str | None = None) -> ProfileRules:
     return ProfileRules(
         ids=("score", *(rule.rule for rule in found)), profile=name, rules=found, of=len(rules)
     )
+
+
+def find_rule(subject: Subject, id: str) -> Rule:
+    """The rule with an id of any profile of the pictures or clips, whether it is applied or disabled.
+
+    Those that ship are found where a profile has its own by now, too: older records cite them. Raises
+    DataError where there is none.
+    """
+    from anomalist.memory.rules.store import current_rules
+
+    profiles = [*(each.profile for each in subject.records), *(each.scene for each in subject.clips)]
+    own = (current_rules(name, subject.case_file) for name in dict.fromkeys(filter(None, profiles)))
+    for rule in (*itertools.chain.from_iterable(own), *shipped_anomalies()):
+        if rule.id == id:
+            return rule
+    raise DataError(f"There is no {id}.", "Ask for those that hold: list the rules.")
 
 
 def apply_rules(subject: Subject, text: str | None = None, picture: str | None = None) -> ProfileRules:
