@@ -509,3 +509,23 @@ def test_a_search_tallies_what_it_does_not_list(run: Subject) -> None:
     found = search_records(replace(run, past=RECORDS))
     assert len(found.rows) < found.count == len(RECORDS)
     assert found.labels == Counter(record.label or "not judged" for record in RECORDS)
+
+
+@pytest.mark.parametrize(
+    ("question", "told"),
+    [
+        ("Can I ship this batch?", "anomalous 1, normal 1, undecided 1, not judged 1"),
+        ("Why were they rejected?", "speed 1"),
+        ("What would make you sure?", "1 of 4 clips is undecided."),
+    ],
+)
+def test_what_is_asked_of_pictures_is_told_of_the_clips_of_a_run_of_clips(
+    mixed: Subject, question: str, told: str
+) -> None:
+    reply = answer(mixed, question)
+    assert told in reply.text and "picture" not in reply.text and reply.dropped == ()
+
+
+def test_the_rules_that_fit_one_clip_of_several_are_told(mixed: Subject) -> None:
+    reply = answer(mixed, "Which rules match in yard.mp4?")
+    assert reply.answered and "rules fits what was measured" in reply.text

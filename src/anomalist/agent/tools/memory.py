@@ -368,8 +368,9 @@ def _profile_name(subject: Subject, picture: str | None = None) -> str:
 
 
 def _sentences(subject: Subject, picture: str | None) -> list[str]:
-    if subject.clips and picture is None:
-        return [event.caption.text for clip in subject.clips for event in clip.events]
+    if subject.clips and (picture is None or not subject.records):
+        clips = subject.clips if picture is None else (subject.clip(picture),)
+        return [event.caption.text for clip in clips for event in clip.events]
     record = subject.picture(picture)
     return list(_region_sentences(record))
 
