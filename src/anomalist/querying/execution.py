@@ -136,8 +136,12 @@ class _Statement:
             columns, rows = self._list()
             return self._made(of, matched, columns, rows)
         columns, rows = self._grouped()
-        value = _number(rows[0][-1]) if not query.by and not query.trend and rows else None
-        return self._made(of, matched, columns, rows, value)
+        single = not query.by and not query.trend and bool(rows)
+        made = self._made(of, matched, columns, rows, _number(rows[0][-1]) if single else None)
+        if single and query.of is not None and 0 < rows[0][0] < matched:
+            note = f"{matched - rows[0][0]:,} of {matched:,} have no {query.of}"
+            return made.replace(notes=(*made.notes, note))
+        return made
 
     def _made(
         self,
@@ -177,6 +181,11 @@ class _Statement:
         """Name of the column with the measure."""
         query = self._query
         return query.measure if query.of is None else f"{query.measure} {query.of}"
+
+    @property
+    def _counted(self) -> str:
+        """How many rows a measure is of: those that have a value."""
+        return "count(*)" if self._query.of is None else f'count("{self._query.of}")'
 
     def _measure(self) -> Bound:
         query = self._query
@@ -218,11 +227,11 @@ class _Statement:
             keys.insert(0, f"strftime(date_trunc('{query.trend}', time), '{shape}')")
             names.insert(0, query.trend)
         if not keys:
-            extra = ["count(*)"] if query.measure != "count" else []
+            extra = [self._counted] if query.measure != "count" else []
             sql = f"SELECT {', '.join([*extra, measure])} {self._from}"
             columns = [*(["count"] if extra else []), self._measured]
             return columns, self._tables.rows(sql, [*bound, *self._values])
-        counted = ["count(*)"] if query.measure != "count" else []
+        counted = [self._counted] if query.measure != "count" else []
         numbers = ", ".join(str(place + 1) for place in range(len(keys)))
         last = len(keys) + len(counted) + 1
         way = "ASC" if query.lowest_first else "DESC"

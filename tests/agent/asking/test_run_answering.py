@@ -529,3 +529,13 @@ def test_what_is_asked_of_pictures_is_told_of_the_clips_of_a_run_of_clips(
 def test_the_rules_that_fit_one_clip_of_several_are_told(mixed: Subject) -> None:
     reply = answer(mixed, "Which rules match in yard.mp4?")
     assert reply.answered and "rules fits what was measured" in reply.text
+
+
+def test_a_mean_is_of_those_that_were_measured(tmp_path: Path) -> None:
+    scored = [record.replace(score=2.0) for record in RECORDS if record.score is not None][:3]
+    failed = scored[0].replace(source="a/bad.png", status="error", error="cut off", score=None)
+    reply = answer(Subject(records=(*scored, failed), cases=tmp_path / "c.sqlite"), "What is the mean score?")
+    assert reply.text == "The mean of score over 3 pictures is 2. 1 of 4 have no score."
+    assert reply.dropped == ()
+    none = answer(Subject(records=(failed, failed.replace(source="a/b.png"))), "What is the mean score?")
+    assert none.text == "There is none: none of 2 pictures has a score."

@@ -253,16 +253,18 @@ def _single_sentence(result: QueryResult) -> str:
     what = noun_phrase(query, result.matched)
     if result.value is None:
         word = result.rows[0][-1] if result.rows else None
-        return (
-            f"The {query.measure} of {query.of} over {result.matched:,} {what} is {word}."
-            if word is not None
-            else f"There is none: no {what} fit."
-        )
+        if word is not None:
+            return f"The {query.measure} of {query.of} over {result.rows[0][0]:,} {what} is {word}."
+        none = f"none of {result.matched:,} {what} has a {query.of}" if result.matched else f"no {what} fit"
+        return f"There is none: {none}."
     if query.measure == "share":
         count = round(result.value * result.matched)
         share = f"{percent_text(result.value)} of the {noun_phrase(query, 2)}"
         return f"{share} are {_part_words(query)}: {count:,} of {result.matched:,}."
-    return f"The {query.measure} of {query.of} over {result.matched:,} {what} is {result.value:.3g}."
+    measured = result.rows[0][0]
+    assert isinstance(measured, int)
+    what = noun_phrase(query, measured)
+    return f"The {query.measure} of {query.of} over {measured:,} {what} is {result.value:.3g}."
 
 
 def _bare_numbers(result: QueryResult) -> list[str]:
