@@ -73,6 +73,9 @@ def named(name: str | None, similarity: float = 0.9) -> tuple[Region, ...]:
         ("Is the part free of defects?", ("Yes", "No"), "B"),
         ("Is this tile normal?", ("Yes.", "No."), "B"),
         ("So it's fine, right?", ("yes", "no"), "B"),
+        ("Isn't it defective?", ("yes", "no"), "A"),
+        ("Isn’t the part fine?", ("yes", "no"), "B"),
+        ("Can't you see any defect?", ("yes", "no"), "A"),
         ("What is its state?", ("Defective", "Normal"), "A"),
         ("What is its state?", ("flawless", "damaged"), "B"),
         ("What do you see?", ("no defect", "a scratch", "a stain"), "B"),
@@ -204,6 +207,26 @@ def test_a_place_in_the_question_says_which_region_is_meant(place: str, letter: 
     assert choose_by_evidence(question, ("crack", "spur"), seen).letter == letter
     kinds = ("A defect of the kind crack", "A defect of the kind spur")
     assert choose_by_evidence(question, kinds, seen).letter == letter
+
+
+@pytest.mark.parametrize(
+    ("question", "options", "letter"),
+    [
+        ("Where is R1?", CORNERS, "A"),
+        ("Where is R2?", CORNERS, "D"),
+        ("Where is r2 in left-r1.png?", CORNERS, "D"),
+        ("Is R2 a scratch?", ("yes", "no"), "B"),
+        ("Is R1 a scratch?", ("yes", "no"), "A"),
+        ("Where is the smallest defect?", CORNERS, "D"),
+        ("Where is the largest defect?", CORNERS, "A"),
+    ],
+)
+def test_options_are_about_the_region_that_the_question_names(
+    question: str, options: tuple[str, ...], letter: str
+) -> None:
+    spot = make_region(2, (80, 80, 86, 86), 36, position="lower right", tone="lighter")
+    both = record(regions=(*record().regions, spot))
+    assert choose_by_evidence(question, options, both).letter == letter
 
 
 def test_likeness_gives_the_probabilities_of_kinds() -> None:

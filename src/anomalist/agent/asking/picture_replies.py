@@ -9,6 +9,7 @@ import re
 
 from anomalist.agent.asking.draft import Draft, make_claim
 from anomalist.agent.asking.question import Entities, Question, strip_file_names
+from anomalist.agent.choice.option_parsing import LEADING_AUXILIARY
 from anomalist.agent.reasoning.wording import join_words, with_article
 from anomalist.agent.tools.decision import explain_severity
 from anomalist.agent.tools.pictures import (
@@ -37,9 +38,6 @@ NORMAL_WORDS = re.compile(
 NEGATION = re.compile(
     r"\b(?:nothing|not|no|never|without|free (?:of|from)|(?<=-)free|don't|doesn't|didn't|isn't|none)\b"
 )
-LEADING_AUXILIARY = re.compile(r"^(?:is|are|was|were|has|have|had|do|does|did|can|could|should|would)n't\b")
-"""Not in it negates nothing: "Isn't it fine?" asks whether it is fine."""
-
 MAX_REASONS = 6
 """Sentences in a reply about reasons."""
 

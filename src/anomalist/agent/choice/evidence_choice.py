@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from anomalist.agent.choice.clip_match import ClipRecordMatcher
 from anomalist.agent.choice.evidence_match import RecordMatcher, TermMatch
-from anomalist.agent.choice.option_parsing import Term
+from anomalist.agent.choice.option_parsing import LEADING_AUXILIARY, Term
 from anomalist.agent.reasoning.claims import SCORE_ID
 from anomalist.agent.reasoning.wording import failure_sentence, join_words
 from anomalist.errors import DataError
@@ -97,6 +97,7 @@ def choose_by_evidence(
     DataError : too few, too many, empty or equal options.
     """
     options = tuple(" ".join(option.split()) for option in options)
+    question = LEADING_AUXILIARY.sub(r"\1", question)
     _check_options(options)
     counting = any(word in question.casefold() for word in ("how many", "number of", "count"))
     if not record.judged:
@@ -105,7 +106,7 @@ def choose_by_evidence(
     if isinstance(record, ClipRecord):
         matcher = ClipRecordMatcher.of(record, question)
     else:
-        matcher = RecordMatcher(record, score_map, likeness)
+        matcher = RecordMatcher(record, score_map, likeness).about(question)
     if matcher.unanswerable.search(question.casefold()):
         return _no_choice(options, f"The question is about something that a {matcher.what} can't tell.")
     question_terms = matcher.read(question)

@@ -5,6 +5,7 @@ Regions are matched by shape, size, tone, direction and place, weighted by their
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +17,7 @@ from anomalist.agent.choice.option_parsing import UNANSWERABLE, Term, normalised
 from anomalist.agent.reasoning.claims import SCORE_ID
 from anomalist.agent.reasoning.wording import LINE_ELONGATION, reference_kind
 from anomalist.types.common import SEVERITIES, Box, Claim, FloatArray
-from anomalist.types.image import Record, Region
+from anomalist.types.image import REGION_ID, Record, Region
 from anomalist.vision.attributes import MIN_ELONGATION, POSITIONS
 from anomalist.vision.calibration import DEFAULT_RATE
 
@@ -35,6 +36,11 @@ AXIS_TOLERANCE = 20.0
 
 RegionMatcher = Callable[[Region, frozenset[str], tuple[int, int]], float]
 """Maps a region, the accepted values, and (height, width) of the picture to a match value, 0 to 1."""
+
+
+def named_regions(text: str) -> tuple[str, ...]:
+    """The ids of regions in a text; what is a part of a file name is none."""
+    return tuple(dict.fromkeys(map(str.upper, _REGION_ID.findall(text))))
 
 
 def weight(region: Region, top: float) -> float:
@@ -110,6 +116,9 @@ REGION_MATCHERS: dict[str, RegionMatcher] = {
     "kind": lambda region, values, size: _match_if(reference_kind(region, size) in values),
 }
 
+
+_REGION_ID = re.compile(rf"(?<![\w./-]){REGION_ID}(?![\w-]|\.\w)", re.I)
+_BY_AREA = re.compile(r"\b(?:largest|biggest|smallest)\b", re.I)
 
 VERDICT_LEAN = 0.55
 """Least probability of the recorded label, and upper limit for either label of an undecided record."""
@@ -198,6 +207,18 @@ class RecordMatcher:
             return self
         regions = tuple(region for region in self.record.regions if region.attributes.position in places)
         return RecordMatcher(self.record.replace(regions=regions), self.score_map, self.likeness)
+
+    def about(self, question: str) -> RecordMatcher:
+        """The matcher for the regions that a question names, or for the largest or smallest one."""
+        regions = self.record.regions
+        named = named_regions(question)
+        meant = tuple(region for region in regions if region.id in named)
+        if not meant and regions and (order := _BY_AREA.search(question)):
+            most = min if order[0].casefold() == "smallest" else max
+            meant = (most(regions, key=lambda region: region.area),)
+        if not meant or len(meant) == len(regions):
+            return self
+        return RecordMatcher(self.record.replace(regions=meant))  # map and likeness are of all of them
 
     def fit(self, term: Term) -> TermMatch | None:
         """Match one term against the record; None for "answer", "others" and "unsaid", which need more."""

@@ -238,6 +238,12 @@ def parse_terms(
     return tuple(dict.fromkeys(terms))
 
 
+LEADING_AUXILIARY = re.compile(
+    r"^(\W*(?:is|are|was|were|has|have|had|do|does|did|ca|could|should|would))n['’]t\b", re.I
+)
+"""Not in it negates nothing: "Isn't it fine?" asks whether it is fine."""
+
+
 def normalised_name(name: str) -> str:
     """A name for comparison: lower case, without spaces, dashes and plural endings."""
     return "".join(_stem(word) for word in _words(name))
