@@ -229,6 +229,45 @@ def test_options_are_about_the_region_that_the_question_names(
     assert choose_by_evidence(question, options, both).letter == letter
 
 
+KINDS = ("a scratch", "a stain")
+
+
+@pytest.mark.parametrize(
+    ("question", "options", "letter"),
+    [
+        ("Where is the defect not?", ("upper left", "lower right"), "B"),
+        ("Which side is not damaged?", ("the left side", "the right side"), "B"),
+        ("Which side is fine?", ("the left side", "the right side"), "B"),
+        ("Which side is not fine?", ("the left side", "the right side"), "A"),
+        ("Which of these is not there?", KINDS, "B"),
+        ("Which of the following statements is false?", ("There's a scratch", "There's a stain"), "B"),
+        ("Which of these isn't visible?", ("a dark line", "a thin line"), None),
+        ("What is not fine with it?", KINDS, "A"),
+        ("What colour has a good one?", ("it is darker", "it is lighter"), "A"),
+    ],
+)
+def test_what_is_not_there_is_the_option_that_does_not_fit(
+    question: str, options: tuple[str, ...], letter: str | None
+) -> None:
+    choice = choose_by_evidence(question, options, record())
+    assert choice.letter == letter, choice.why_not
+    assert all("fits best" not in claim.text for claim in choice.claims) or letter == "A"
+
+
+@pytest.mark.parametrize(
+    ("question", "options"),
+    [
+        ("How many pixels long is the scratch?", ("1", "60")),
+        ("How many percent of it does the defect cover?", ("1", "50")),
+        ("Is the defect longer than 100 pixels?", ("yes", "no")),
+        ("Is the defect larger than 50 %?", ("yes", "no")),
+        ("Is the anomaly score above 5?", ("yes", "no")),
+    ],
+)
+def test_a_number_of_something_measured_is_not_guessed(question: str, options: tuple[str, ...]) -> None:
+    assert choose_by_evidence(question, options, record()).letter is None
+
+
 def test_likeness_gives_the_probabilities_of_kinds() -> None:
     likeness = KindSimilarity({"crack": 0.2, "blowhole": 0.7, "fray": 0.1}, ("case:blowhole/3",))
     choice = choose_by_evidence("Which kind?", ("Crack", "A blow-hole", "fray"), record(), likeness=likeness)
