@@ -363,7 +363,7 @@ def match_count(values: frozenset[str], have: int, ids: tuple[str, ...]) -> Term
     """Match a number, or "several", with a count."""
     if "several" in values:
         return TermMatch(CERTAIN_MATCH if have > 1 else 1 - CERTAIN_MATCH, ids)
-    off = min(abs(int(value) - have) for value in values)
+    off = min((abs(int(value) - have) for value in values), default=2)  # none is fewer than 0
     return TermMatch((CERTAIN_MATCH, 0.3)[off] if off < 2 else 1 - CERTAIN_MATCH, ids)
 
 

@@ -158,6 +158,12 @@ BOUNDS: dict[str, Callable[[int], tuple[int, int]]] = {
 }
 """Maps the number after a phrase to the range that is meant, inclusive."""
 
+_OPEN_RANGES: dict[str, Callable[[int], tuple[int, int]]] = {
+    **dict.fromkeys(("more", "greater"), BOUNDS["at least"]),
+    **dict.fromkeys(("fewer", "less"), BOUNDS["at most"]),
+}
+"""The same for the word after a number and "or"."""
+
 COUNTED_NOUNS = word_set(
     "defect defects anomaly anomalies region regions place places spot spots flaw flaws fault faults scratch "
     "scratches hole holes crack cracks area areas one ones difference differences event events incident "
@@ -228,6 +234,8 @@ def parse_terms(
     counting : whether a bare number is a count.
     phrases : the lexicon; that of pictures by default.
     """
+    text = re.sub(r"(?<=\d)\s*[-–—]\s*(?=\d)", " to ", text)
+    text = re.sub(r"(?<=\d)\s*\+", " or more", text)
     terms: list[Term] = []
     named = {normalised_name(name): name for name in names}
     for number, (words, carried) in enumerate(_clauses(text)):
@@ -339,16 +347,39 @@ def _parse_at(words: Sequence[str], at: int, known: _Vocabulary) -> tuple[int, T
 
 
 def _parse_count(words: Sequence[str], counting: bool) -> tuple[int, Term | None]:
-    """Parse "two defects", "more than one event", and bare numbers if ``counting``."""
-    bound = next((b for b in BOUNDS if b.split() == list(words[:2])), None)
-    at = 2 if bound else 0
-    number = NUMBERS.get(words[at]) if at < len(words) else None
-    if number is None or not (counting or any(word in COUNTED_NOUNS for word in words[at + 1 : at + 3])):
+    """Parse "two defects", "1 to 3 events", and bare numbers if ``counting``."""
+    found = _number_range(words)
+    if found is None:
         return 1, None
-    if bound is None or not number.isdigit():
-        return at + 1, Term("count", frozenset({number}))
-    low, high = BOUNDS[bound](int(number))
-    return at + 1, Term("count", frozenset(map(str, range(max(0, low), high + 1))))
+    taken, values = found
+    if not (counting or any(word in COUNTED_NOUNS for word in words[taken : taken + 2])):
+        return 1, None
+    return taken, Term("count", values)
+
+
+def _number_range(words: Sequence[str]) -> tuple[int, frozenset[str]] | None:
+    """How many words a number or a range of numbers takes, and its numbers; None where there is none."""
+    bound = next((b for b in BOUNDS if b.split() == list(words[:2])), None)
+    between = words[0] == "between"
+    at = 2 if bound else 1 if between else 0
+    number = NUMBERS.get(words[at]) if at < len(words) else None
+    if number is None or (between and words[at + 1 : at + 2] != ["and"]):
+        return None
+    if not number.isdigit():
+        return at + 1, frozenset({number})
+    first, then = int(number), " ".join(words[at + 1 : at + 2])
+    last = words[at + 2] if at + 2 < len(words) else ""
+    if bound is not None:
+        return at + 1, _numbers(*BOUNDS[bound](first))
+    if then == "or" and last in _OPEN_RANGES:
+        return at + 3, _numbers(*_OPEN_RANGES[last](first))
+    if (then == "to" or between) and NUMBERS.get(last, "").isdigit():
+        return at + 3, _numbers(*sorted((first, int(NUMBERS[last]))))
+    return at + 1, frozenset({number})
+
+
+def _numbers(low: int, high: int) -> frozenset[str]:
+    return frozenset(map(str, range(max(0, low), high + 1)))
 
 
 def _parse_place(words: Sequence[str]) -> tuple[int, Term] | None:
