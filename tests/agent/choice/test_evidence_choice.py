@@ -229,6 +229,29 @@ def test_options_are_about_the_region_that_the_question_names(
     assert choose_by_evidence(question, options, both).letter == letter
 
 
+@pytest.mark.parametrize(
+    ("question", "options", "letter"),
+    [
+        ("How many scratches are there?", ("2", "1", "none"), "B"),
+        ("How many defects are there?", ("2", "1", "none"), "A"),
+        ("How many dents?", ("2", "1", "0"), "C"),
+        ("Is there more than one scratch?", ("yes", "no"), "B"),
+        ("Are there two defects?", ("yes", "no"), "A"),
+    ],
+)
+def test_of_a_kind_only_regions_like_it_are_counted(
+    question: str, options: tuple[str, ...], letter: str
+) -> None:
+    patch = make_region(2, (60, 60, 90, 90), 900, position="lower right", tone="lighter")
+    assert choose_by_evidence(question, options, record(regions=(*record().regions, patch))).letter == letter
+
+
+def test_of_as_many_regions_as_are_measured_at_most_no_higher_number_is_chosen() -> None:
+    many = record(regions=tuple(make_region(number + 1) for number in range(20)))
+    assert choose_by_evidence("How many defects are there?", ("20", "30"), many).letter is None
+    assert choose_by_evidence("How many defects are there?", ("3", "5 or more"), many).letter == "B"
+
+
 KINDS = ("a scratch", "a stain")
 
 

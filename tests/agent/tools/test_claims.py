@@ -21,6 +21,10 @@ BORNE_OUT = (
     "The score is 3.2.",
     "The scratch R1 is 60 px wide.",
     "There is no stain.",
+    "There is one scratch.",
+    "There is a scratch at the upper left and a bright spot at the lower right.",
+    "Two defects: a scratch and a spot.",
+    "There are two defects, one is a scratch.",
     "Picture part.png is anomalous.",
 )
 CONTRADICTED = (
@@ -32,6 +36,11 @@ CONTRADICTED = (
     "R2 is at the upper left.",
     "The score is 9.",
     "R1 is 200 px wide.",
+    "There are three defects.",
+    "There are two scratches.",
+    "There is a scratch at the upper left and a bright spot at the upper right.",
+    "There is a scratch at the lower right and a spot at the upper left.",
+    "The severity is major.",
 )
 NOT_TESTABLE = (
     "The scratch was caused by a forklift.",

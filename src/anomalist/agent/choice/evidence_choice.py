@@ -136,6 +136,8 @@ def choose_by_evidence(
         # With labelled kinds, any other name of a kind means "none of these kinds".
         option_terms = [tuple(map(_as_unlabelled_kind, terms)) for terms in option_terms]
     matcher = matcher.narrowed(question_terms, option_terms)
+    if isinstance(matcher, RecordMatcher):
+        matcher = matcher.counting(question)
     least = _asks_what_is_not(question, question_terms, option_terms)
     fits = _option_matches(options, option_terms, question_terms, matcher, least=least)
     if all(fit is None for fit in fits):

@@ -13,13 +13,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anomalist.agent.choice.option_parsing import UNANSWERABLE, Term, normalised_name, parse_terms
+from anomalist.agent.choice.option_parsing import (
+    MAX_COUNT,
+    UNANSWERABLE,
+    Term,
+    counted_thing,
+    normalised_name,
+    parse_terms,
+)
 from anomalist.agent.reasoning.claims import SCORE_ID
 from anomalist.agent.reasoning.wording import LINE_ELONGATION, reference_kind
 from anomalist.types.common import SEVERITIES, Box, Claim, FloatArray
 from anomalist.types.image import REGION_ID, Record, Region
 from anomalist.vision.attributes import MIN_ELONGATION, POSITIONS
 from anomalist.vision.calibration import DEFAULT_RATE
+from anomalist.vision.regions import MOST_REGIONS
 
 if TYPE_CHECKING:
     from anomalist.vision.detectors.known_kinds import KindSimilarity
@@ -116,6 +124,9 @@ REGION_MATCHERS: dict[str, RegionMatcher] = {
     "kind": lambda region, values, size: _match_if(reference_kind(region, size) in values),
 }
 
+
+_COUNTED_ASPECTS = frozenset({"kind", "named", "form", "tone", "size", "colour", "texture"})
+"""Aspects of what is counted that each region has by itself."""
 
 _REGION_ID = re.compile(rf"(?<![\w./-]){REGION_ID}(?![\w-]|\.\w)", re.I)
 _BY_AREA = re.compile(r"\b(?:largest|biggest|smallest)\b", re.I)
@@ -220,6 +231,21 @@ class RecordMatcher:
             return self
         return RecordMatcher(self.record.replace(regions=meant))  # map and likeness are of all of them
 
+    def counting(self, text: str) -> RecordMatcher:
+        """The matcher for the regions that a text counts: of "two scratches" those that are like one."""
+        terms = [term for term in self.read(counted_thing(text)) if term.aspect in _COUNTED_ASPECTS]
+        if not any(term.aspect in ("kind", "named") for term in terms):
+            return self
+        alone = (
+            (region, RecordMatcher(self.record.replace(regions=(region,)))) for region in self.record.regions
+        )
+        fits = tuple(region for region, one in alone if all(one._holds(term) for term in terms))
+        return RecordMatcher(self.record.replace(regions=fits), self.score_map, self.likeness)
+
+    def _holds(self, term: Term) -> bool:
+        found = self.fit(term)
+        return found is not None and found.value > 0.5
+
     def fit(self, term: Term) -> TermMatch | None:
         """Match one term against the record; None for "answer", "others" and "unsaid", which need more."""
         if term.aspect == "label":
@@ -301,6 +327,10 @@ class RecordMatcher:
         if self.anomalous is None:
             return None
         have = 0 if self.record.label == "normal" else len(self.record.regions)
+        numbers = {int(value) for value in values if value.isdigit()}
+        beyond = set(range(MOST_REGIONS, MAX_COUNT + 1))
+        if have >= MOST_REGIONS and numbers & beyond and not beyond <= numbers:
+            return None  # no more of them are measured
         return match_count(values, have, tuple(region.id for region in self.record.regions) or (SCORE_ID,))
 
     def _severity(self, values: frozenset[str]) -> TermMatch | None:

@@ -246,6 +246,21 @@ def parse_terms(
     return tuple(dict.fromkeys(terms))
 
 
+_NUMBER_WORDS = "|".join(word for word in NUMBERS if word != "single")
+_COUNTED = re.compile(rf"\b(?:how many|number of|{_NUMBER_WORDS})((?:\s+[^\W\d_][\w'-]*){{1,4}})", re.I)
+_AFTER_NOUN = word_set(
+    "is are was were there here do does did can has have of on at in to or and with visible found marked"
+)
+
+
+def counted_thing(text: str) -> str:
+    """What a text counts, without the number: "dark scratches"; empty where it counts nothing."""
+    found = _COUNTED.search(text)
+    words = found[1].split() if found else []
+    end = next((at for at, word in enumerate(words) if word.casefold() in _AFTER_NOUN), len(words))
+    return " ".join(words[:end])
+
+
 LEADING_AUXILIARY = re.compile(
     r"^(\W*(?:is|are|was|were|has|have|had|do|does|did|ca|could|should|would))n['’]t\b", re.I
 )
