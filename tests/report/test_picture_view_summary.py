@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from anomalist.report.builder import write_report
 from anomalist.report.picture_view import PictureReportView, summarise
-from anomalist.report.wording import outcome, sort_by_urgency
+from anomalist.report.wording import main_reason, outcome, sort_by_urgency
 from anomalist.types.image import Record
 
 if TYPE_CHECKING:
@@ -41,6 +41,9 @@ def test_severities_fall_and_kinds_come_by_frequency_then_name() -> None:
 def test_a_failure_is_never_normal() -> None:
     assert outcome(Record(source="a", status="error", label="normal")) == "error"
     assert outcome(Record(source="a", status="ok")) == "error"
+    assert "could not be judged" in main_reason(Record(source="a", status="ok", score=1.0))
+    failed = Record(source="a", status="error", label="normal", error="It is cut off.")
+    assert main_reason(failed) == "It is cut off."
 
 
 def judged(severity: int | None) -> dict[str, Any]:

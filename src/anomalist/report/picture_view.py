@@ -285,7 +285,7 @@ def _entries(urgent: Sequence[Record], names: Sequence[str]) -> Iterator[Picture
             name=name,
             record=record,
             severity=record.severity or 0,
-            reason=main_reason(record) if record.status == "ok" else record.error or "",
+            reason=main_reason(record),
             details=tuple(_finding_sentences(record)) if shown else (),
         )
 
