@@ -12,7 +12,7 @@ import pytest
 from anomalist.agent.asking.answering import answer
 from anomalist.agent.asking.run_answering import nearest_questions
 from anomalist.agent.asking.run_tables import run_tables
-from anomalist.agent.tools.memory import search_records
+from anomalist.agent.tools.memory import record_feedback, search_records
 from anomalist.agent.tools.subject import ProbeCell, ProbeResult, Subject
 from anomalist.eval.run_examples import clip_records, picture_records
 from anomalist.memory.cases import CaseStore
@@ -539,3 +539,13 @@ def test_a_mean_is_of_those_that_were_measured(tmp_path: Path) -> None:
     assert reply.dropped == ()
     none = answer(Subject(records=(failed, failed.replace(source="a/b.png"))), "What is the mean score?")
     assert none.text == "There is none: none of 2 pictures has a score."
+
+
+def test_feedback_is_seen_while_the_case_file_is_held_open_elsewhere(run: Subject) -> None:
+    assert run.cases is not None
+    with CaseStore(run.cases) as held:
+        held.list()
+        assert "0 pieces of feedback" in answer(run, "How many corrections?").text
+        good = next(record for record in RECORDS if record.label == "normal")
+        record_feedback(run, "normal", picture=good.source)
+        assert answer(run, "How many corrections?").text.startswith("1 piece of feedback")
