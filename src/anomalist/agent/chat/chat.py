@@ -5,6 +5,7 @@ Also resolves evidence ids of answers: a crop for a region, a frame for an event
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -41,7 +42,8 @@ from anomalist.agent.tools.pictures import compare_with_normal, show_findings, z
 from anomalist.agent.tools.records import query_records
 from anomalist.agent.tools.subject import Result, Subject
 from anomalist.errors import AnomalistError, DataError
-from anomalist.memory.cases import CaseStore, list_cases
+from anomalist.memory.cases import CaseStore
+from anomalist.storage.row_store import is_stored
 from anomalist.types.clip import EVENT_ID
 from anomalist.types.common import SEVERITIES, Answer
 from anomalist.types.image import REGION_ID, Inspection
@@ -175,10 +177,14 @@ class Chat:
     def cases(self) -> dict[str, bool]:
         """Ids of the cases that this conversation stored or took back, and whether each is undone."""
         stored = dict.fromkeys(stored_cases(self._conversations.messages(self.name)))
-        if not stored:
+        if not stored or not is_stored(self.subject.case_file):
             return {}
-        undone = {each.id: bool(each.undone) for each in list_cases(self.subject.case_file, undone=True)}
-        return {case: undone[case] for case in stored if case in undone}
+        found: dict[str, bool] = {}
+        with CaseStore(self.subject.case_file) as store:
+            for id in stored:
+                with contextlib.suppress(DataError):  # it was in another file of cases
+                    found[id] = bool(store.get(id).undone)
+        return found
 
     def last_case(self) -> str | None:
         """Id of the last case that was stored in this conversation and isn't undone."""
