@@ -9,6 +9,7 @@ from anomalist.report.builder import write_report
 from anomalist.report.picture_view import PictureReportView, summarise
 from anomalist.report.wording import main_reason, outcome, sort_by_urgency
 from anomalist.types.image import Record
+from tests.report.conftest import calibration
 
 if TYPE_CHECKING:
     from conftest import Run
@@ -85,3 +86,19 @@ def test_pictures_that_are_only_ranked_come_by_score_whatever_their_severity_wou
     assert [record.source for record in sort_by_urgency(records)] == ["b", "c", "a"]
     calibrated = [record.replace(basis="normals") for record in records]
     assert [record.source for record in sort_by_urgency(calibrated)] == ["a", "c", "b"]
+
+
+def test_pictures_that_were_decided_alike_share_one_line_on_how() -> None:
+    records = [
+        Record(
+            source=f"{reached}.png",
+            status="ok",
+            label="normal",
+            p_value=0.5,
+            calibration=calibration(reached=reached, instability=reached / 10),
+        )
+        for reached in range(3)
+    ]
+    assert [basis.amount for basis in PictureReportView().document(records).bases] == [3]
+    other = records[0].replace(source="b.png", calibration=calibration(false_alarm_rate=0.01))
+    assert len(PictureReportView().document([*records, other]).bases) == 2

@@ -366,7 +366,8 @@ def _header_facts(records: Sequence[Record], place: str) -> tuple[tuple[str, str
 
 def _decision_bases(records: Sequence[Record]) -> tuple[DecisionBasis[Record], ...]:
     def key(record: Record) -> tuple[object, ...]:
-        basis = record.calibration and record.calibration.replace(instability=0.0)
+        # How often the normals reach its score, and how stable its decision is, are of the picture alone.
+        basis = record.calibration and record.calibration.replace(instability=0.0, reached=None)
         return record.profile, record.calibration_digest, record.detector, record.policy, basis
 
     return decision_bases(records, key, _basis_sentence)
