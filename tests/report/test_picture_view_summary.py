@@ -100,5 +100,6 @@ def test_pictures_that_were_decided_alike_share_one_line_on_how() -> None:
         for reached in range(3)
     ]
     assert [basis.amount for basis in PictureReportView().document(records).bases] == [3]
-    other = records[0].replace(source="b.png", calibration=calibration(false_alarm_rate=0.01))
-    assert len(PictureReportView().document([*records, other]).bases) == 2
+    lowered = records[0].replace(source="b.png", calibration=calibration(default_rate=0.01))
+    asked, lowest = PictureReportView().document([*records, lowered]).bases
+    assert "asked false-alarm rate" in asked.sentence and "asked" not in lowest.sentence

@@ -111,7 +111,7 @@ def _decision_head(entry: LogEntry, record: Record | ClipRecord) -> PageHead:
         kind = f", {record.kind}" if record.kind else ""
         facts |= {"Score": number(record.score), "p-value": number(record.p_value)}
         if record.calibration is not None:
-            facts["Asked false-alarm rate"] = percent(record.calibration.false_alarm_rate)
+            facts["False-alarm rate"] = percent(record.calibration.false_alarm_rate)
         lead = main_reason(record)
         headline = f"{name}: {label}{severity}{kind}"
     else:

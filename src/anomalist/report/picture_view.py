@@ -377,7 +377,8 @@ def _basis_sentence(record: Record) -> str:
     detector = f"{record.detector.name} {record.detector.version}" if record.detector else "unknown"
     if record.calibration:
         rate = percent(record.calibration.false_alarm_rate)
-        rests = f"asked false-alarm rate {rate}; {explain_calibration(record.calibration)}"
+        which = "asked" if record.calibration.default_rate is None else "lowest supported"
+        rests = f"{which} false-alarm rate {rate}; {explain_calibration(record.calibration)}"
     else:
         rests = f"calibration {explain_no_calibration(record)}"
     product = f", product {record.product.name}" if record.product else ""
