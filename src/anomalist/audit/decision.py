@@ -146,7 +146,7 @@ def _threshold(record: Record) -> _Told:
     about = record.calibration
     if about is None:
         return "From p-value to label", ["There is no threshold."], []
-    lines = [f"Asked false-alarm rate: {percent(about.false_alarm_rate)}"]
+    lines = [f"False-alarm rate: {percent(about.false_alarm_rate)}"]
     if not about.reachable:
         lines.append(
             f"Out of reach: it needs {about.normals_needed} normals or groups, there were {about.groups}"

@@ -358,7 +358,7 @@ def _header_facts(records: Sequence[Record], place: str) -> tuple[tuple[str, str
             "Inspected": place,
             "Profile": ", ".join(sorted_unique(r.profile for r in records if r.profile)),
             "Detector": ", ".join(detectors),
-            "Asked false-alarm rate": ", ".join(rates),
+            "False-alarm rate": ", ".join(rates),
             "Time": format_period(sorted(record.time for record in records if record.time)),
         }
     )
