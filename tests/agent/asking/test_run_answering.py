@@ -549,3 +549,20 @@ def test_feedback_is_seen_while_the_case_file_is_held_open_elsewhere(run: Subjec
         good = next(record for record in RECORDS if record.label == "normal")
         record_feedback(run, "normal", picture=good.source)
         assert answer(run, "How many corrections?").text.startswith("1 piece of feedback")
+
+
+def test_none_at_all_is_asked_back(run: Subject) -> None:
+    assert not answer(run, "Show the worst 0 pictures.").answered
+
+
+@pytest.mark.parametrize("question", ["Which pictures are not normal?", "How many are not normal?"])
+def test_what_is_not_normal_is_undecided_or_failed_too(tmp_path: Path, question: str) -> None:
+    normal = next(record for record in RECORDS if record.label == "normal")
+    undecided = next(record for record in RECORDS if record.label == "undecided")
+    failed = normal.replace(source="a/bad.png", status="error", error="cut off", verdict=None)
+    bad = next(record for record in RECORDS if record.label == "anomalous")
+    subject = Subject(records=(normal, undecided, failed, bad), cases=tmp_path / "c.sqlite")
+    reply = answer(subject, question)
+    assert reply.text.startswith("3 pictures not normal, of 4 pictures")
+    share = answer(subject, "What share of the pictures is not normal?")
+    assert share.text.startswith("75 %") and "3 of 4" in share.text
