@@ -50,6 +50,7 @@ def good(tmp_path: Path) -> Subject:
         ("Which is larger, R1 or R2?", "R1 is larger than R2 by its area."),
         ("How many are there?", "2 places are marked"),
         ("How many defects are at the lower right?", "It covers 0.17 % of the inspected area."),
+        ("How many defects are on the left?", "1 place is marked at the left: 1 × scratch."),
         ("What should I do?", "the decision is yours"),
         (
             "What if the false-alarm rate were 5 %?",

@@ -440,7 +440,7 @@ def test_the_least_of_clips_and_cameras(mixed: Subject) -> None:
          "share severity=critical of pictures where label=anomalous"),
         ("What percentage of bricks is critical?", "share severity=critical of pictures where product=brick"),
         ("What percentage of the defects is on the left?",
-         "share place=left of regions where label!=normal"),
+         'share place=left|"upper left"|"lower left" of regions where label!=normal'),
     ],
 )  # fmt: skip
 def test_a_share_is_of_what_the_question_names(run: Subject, question: str, query: str) -> None:
@@ -566,3 +566,17 @@ def test_what_is_not_normal_is_undecided_or_failed_too(tmp_path: Path, question:
     assert reply.text.startswith("3 pictures not normal, of 4 pictures")
     share = answer(subject, "What share of the pictures is not normal?")
     assert share.text.startswith("75 %") and "3 of 4" in share.text
+
+
+def test_a_side_of_the_pictures_holds_its_corners(run: Subject) -> None:
+    sides = ("left", "upper left", "lower left")
+    there = [
+        region
+        for record in RECORDS
+        if record.label != "normal"
+        for region in record.regions
+        if region.attributes.position in sides
+    ]
+    assert any(region.attributes.position != "left" for region in there)
+    reply = answer(run, "How many defects are on the left?")
+    assert reply.text.startswith(f"{len(there)} regions at left or upper left or lower left")

@@ -235,6 +235,7 @@ def test_options_are_about_the_region_that_the_question_names(
         ("How many scratches are there?", ("2", "1", "none"), "B"),
         ("How many defects are there?", ("2", "1", "none"), "A"),
         ("How many dents?", ("2", "1", "0"), "C"),
+        ("How many defects are on the right?", ("2", "1", "0"), "B"),
         ("Is there more than one scratch?", ("yes", "no"), "B"),
         ("Are there two defects?", ("yes", "no"), "A"),
     ],

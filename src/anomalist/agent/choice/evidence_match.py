@@ -213,7 +213,10 @@ class RecordMatcher:
         """The matcher for the regions at a place in the question, unless options are places, yes or no."""
         if any(term.aspect in ("place", "answer") for terms in option_terms for term in terms):
             return self
-        places = frozenset(at for term in question_terms if term.aspect == "place" for at in term.values)
+        counted = any(term.aspect == "count" for terms in option_terms for term in terms)
+        named = [term for term in question_terms if term.aspect == "place"]
+        # Of a side, what is at its corners is counted, too.
+        places = {at for term in named for at in (*term.values, *(term.near_values if counted else ()))}
         if not places:
             return self
         regions = tuple(region for region in self.record.regions if region.attributes.position in places)

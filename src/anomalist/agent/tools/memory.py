@@ -26,6 +26,7 @@ from anomalist.memory.rules.rule import Rule, shipped_anomalies
 from anomalist.storage.row_store import is_stored
 from anomalist.types.common import SEVERITIES, Label
 from anomalist.types.image import Record
+from anomalist.vision.attributes import places_of
 
 MAX_ROWS = 50
 """Most rows that a search returns; its count is that of all."""
@@ -300,6 +301,7 @@ def search_records(
 
     ``since`` and ``until`` are dates (2026-01-31), or "today", "yesterday", "this week", "this month".
     """
+    places = None if position is None else places_of(position)
     every = {(record.source, record.time): record for record in (*subject.past, *subject.records)}
     first = None if since is None else _iso_date(since)
     last = None if until is None else _iso_date(until)
@@ -312,7 +314,7 @@ def search_records(
         and (last is None or ((record.time or "")[:10] or "9") <= last)
         and (record.severity or 0) >= least_severity
         and (name is None or name.lower() in record.source.lower())
-        and (position is None or any(region.attributes.position == position for region in record.regions))
+        and (places is None or any(region.attributes.position in places for region in record.regions))
     ]
     found.sort(key=lambda record: (-(record.severity or 0), record.p_value or 1, -(record.score or 0)))
     rows = tuple(
