@@ -70,6 +70,27 @@ def test_answers(subject: Subject, question: str, told: str) -> None:
     assert all(claim.evidence for claim in reply.claims)
 
 
+@pytest.mark.parametrize(
+    ("question", "told"),
+    [
+        ("Are good.png and part.png fine?", "good.png is normal. part.png is anomalous"),
+        ("Is good.png worse than part.png?", "good.png is normal. part.png is anomalous"),
+        ("Are good.png, part.png and bad.png fine?", "bad.png could not be judged: It is cut off."),
+        ("Compare good.png with part.png.", "part.png scores higher, by"),
+        ("Compare good.png with same.png.", "Both score alike: 1.1."),
+        ("Compare part.png with other.png.", "Their scores can't be compared"),
+    ],
+)
+def test_of_several_pictures_that_are_named_none_is_left_out(
+    subject: Subject, good: Subject, question: str, told: str
+) -> None:
+    (part,), (fine,) = subject.records, good.records
+    failed = fine.replace(source="bad.png", status="error", error="It is cut off.", verdict=None)
+    same, other = fine.replace(source="same.png"), fine.replace(source="other.png", profile_digest="cd" * 32)
+    reply = answer(replace(subject, records=(part, fine, failed, same, other)), question)
+    assert told in reply.text and reply.answered and reply.dropped == ()
+
+
 def test_of_as_many_places_as_are_measured_there_may_be_more(subject: Subject) -> None:
     (record,) = subject.records
     many = tuple(record.regions[1].replace(id=f"R{number + 1}") for number in range(20))

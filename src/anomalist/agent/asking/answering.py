@@ -49,6 +49,9 @@ _OF_SETTINGS = ("rate", "rules", "provenance", "feedback", OUT_OF_SCOPE)
 _OF_NO_MEASUREMENT = ("action", "feedback", "search", "rate")
 """Intents that are answered about a picture that could not be judged, too."""
 
+_OF_TWO = ("compare", "measure", *_OF_SETTINGS)
+"""Intents that are not answered by the verdicts where a question names several pictures or clips."""
+
 ReplyFunction = Callable[[Subject, Question, Entities], Draft]
 
 # Reply functions by intent.
@@ -188,6 +191,8 @@ def _answer_about_run(
                     intent in _OF_SETTINGS if draft is None else intent == "rate" and bool(entities.rate)
                 )
                 draft = None if settings else draft or unread_draft(subject, question)
+        elif len(entities.pictures) > 1:
+            draft = None
         else:
             draft = picture_draft(subject, question, entities)
     except AnomalistError as error:
@@ -269,6 +274,8 @@ def _answer_by_intent(subject: Subject, question: Question, entities: Entities) 
 
 
 def _reply_function(intent: str, kind: SubjectKind, entities: Entities) -> ReplyFunction:
+    if len(entities.pictures) > 1 and intent not in _OF_TWO:
+        return clip_replies.reply_each_clip if kind == "clip" else picture_replies.reply_each
     if kind == "clip":
         return CLIP_REPLIES.get(intent, clip_replies.reply_clip)
     if kind == "batch" and intent == "verdict" and entities.picture is None:

@@ -40,6 +40,12 @@ def reply_clip(subject: Subject, question: Question, entities: Entities) -> Draf
     return Draft((*claims, *_unjudged_claims(found)), (found,))
 
 
+def reply_each_clip(subject: Subject, question: Question, entities: Entities) -> Draft:
+    """The recorded verdict of each clip that the question names."""
+    found = [list_events(subject, name) for name in entities.pictures]
+    return Draft(tuple(map(clip_verdict_claim, found)), tuple(found))
+
+
 def reply_when(subject: Subject, question: Question, entities: Entities) -> Draft:
     """Start, end, duration and peak of the events."""
     found = list_events(subject, entities.picture)

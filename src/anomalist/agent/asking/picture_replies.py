@@ -73,6 +73,12 @@ def reply_verdict(subject: Subject, question: Question, entities: Entities) -> D
     return Draft(tuple(claims), (found,))
 
 
+def reply_each(subject: Subject, question: Question, entities: Entities) -> Draft:
+    """The recorded verdict of each picture that the question names."""
+    found = [show_findings(subject, name) for name in entities.pictures]
+    return Draft(tuple(map(verdict_claim, found)), tuple(found))
+
+
 def reply_why(subject: Subject, question: Question, entities: Entities) -> Draft:
     """The claims that the verdict rests on."""
     found = show_findings(subject, entities.picture)
@@ -363,6 +369,10 @@ def reply_compare(subject: Subject, question: Question, entities: Entities) -> D
     if len(entities.pictures) == 2:
         both = compare_pictures(subject, *entities.pictures)
         text = f"{both.higher} scores higher, by {both.score_difference:.3g}."
+        if not both.score_difference:
+            text = f"Both score alike: {both.first.score:.3g}."
+        if len({subject.picture(name).profile_digest for name in entities.pictures}) > 1:
+            text = "Their scores can't be compared: they were judged by different profiles."
         verdicts = [verdict_claim(both.first), verdict_claim(both.second)]
         return Draft((*verdicts, make_claim(text, both.ids)), (both,))
     found = show_findings(subject, entities.picture)
@@ -370,11 +380,12 @@ def reply_compare(subject: Subject, question: Question, entities: Entities) -> D
     if not regions:
         return _no_region_draft(found)
     beside = compare_with_normal(subject, regions[0].region, entities.picture)
-    way = "darker" if beside.difference < 0 else "lighter"
+    way = f"{abs(beside.difference):g} {'darker' if beside.difference < 0 else 'lighter'}"
+    way = way if beside.difference else "as bright"
     claims = [
         make_claim(
             f"There {beside.against} has a mean grey level of {beside.normal_mean_grey:g}; "
-            f"{beside.region} has {beside.mean_grey:g}, which is {abs(beside.difference):g} {way}.",
+            f"{beside.region} has {beside.mean_grey:g}, which is {way}.",
             beside.ids,
         ),
         make_claim(
