@@ -580,3 +580,15 @@ def test_a_side_of_the_pictures_holds_its_corners(run: Subject) -> None:
     assert any(region.attributes.position != "left" for region in there)
     reply = answer(run, "How many defects are on the left?")
     assert reply.text.startswith(f"{len(there)} regions at left or upper left or lower left")
+
+
+def test_times_and_large_numbers_are_told_to_the_second(tmp_path: Path) -> None:
+    late = clip("yard.mp4", event("E1", 1234.0, 1278.5), duration=4000.0)
+    subject = Subject(clips=(late, clip("calm.mp4", duration=3001.0)), cases=tmp_path / "c.sqlite")
+    told = answer(subject, "List all events.").text
+    assert "from 1234 s" in told and "to 1278.5 s" in told
+    listed = answer(subject, "Which clips are anomalous?")
+    assert "1 event," in listed.text and "4000 s" in listed.text and listed.dropped == ()
+    long = tuple(record.replace(milliseconds=12345.6) for record in RECORDS[:3])
+    mean = answer(replace(subject, clips=(), records=long), "What is the average inspection time?")
+    assert mean.text.endswith("is 12,346.") and mean.dropped == ()

@@ -179,10 +179,12 @@ def noun_phrase(query: Query, number: int, conditions: Sequence[Condition] | Non
 
 
 def cell_text(cell: Value | None) -> str:
-    """A cell in words: three significant digits, a dash for nothing."""
+    """A cell in words: three significant digits, large numbers in full; a dash for nothing."""
     if cell is None or cell == "":
         return "–"
-    return f"{cell:.3g}" if isinstance(cell, float) else str(cell)
+    if not isinstance(cell, float):
+        return str(cell)
+    return f"{cell:,.0f}" if 999.5 <= abs(cell) < 1e15 else f"{cell:.3g}"
 
 
 def percent_text(share: float) -> str:
@@ -264,7 +266,7 @@ def _single_sentence(result: QueryResult) -> str:
     measured = result.rows[0][0]
     assert isinstance(measured, int)
     what = noun_phrase(query, measured)
-    return f"The {query.measure} of {query.of} over {measured:,} {what} is {result.value:.3g}."
+    return f"The {query.measure} of {query.of} over {measured:,} {what} is {cell_text(result.value)}."
 
 
 def _bare_numbers(result: QueryResult) -> list[str]:
@@ -320,6 +322,10 @@ def _cell_phrase(column: str, cell: Value | None) -> str:
              "events": "{} events"}  # fmt: skip
     if column == "size" and isinstance(cell, float):
         return f"{percent_text(cell)} of the area"
+    if column in ("start", "end", "duration") and isinstance(cell, float):
+        cell = f"{cell:.1f}".removesuffix(".0")
+    if column == "events" and cell == 1:
+        return "1 event"
     return words.get(column, "{}").format(cell_text(cell))
 
 
