@@ -592,3 +592,10 @@ def test_times_and_large_numbers_are_told_to_the_second(tmp_path: Path) -> None:
     long = tuple(record.replace(milliseconds=12345.6) for record in RECORDS[:3])
     mean = answer(replace(subject, clips=(), records=long), "What is the average inspection time?")
     assert mean.text.endswith("is 12,346.") and mean.dropped == ()
+
+
+@pytest.mark.parametrize("question", ["Which are bad except {}?", "How many are anomalous apart from {}?"])
+def test_a_picture_that_is_left_out_is_not_what_is_told(run: Subject, question: str) -> None:
+    bad = next(record.source for record in RECORDS if record.label == "anomalous")
+    reply = answer(run, question.format(bad))
+    assert not reply.answered and "left out" in reply.text
