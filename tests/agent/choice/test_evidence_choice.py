@@ -73,6 +73,7 @@ def named(name: str | None, similarity: float = 0.9) -> tuple[Region, ...]:
         ("Is the part free of defects?", ("Yes", "No"), "B"),
         ("Is this tile normal?", ("Yes.", "No."), "B"),
         ("So it's fine, right?", ("yes", "no"), "B"),
+        ("Is the part OK?", ("OK", "NG"), "B"),
         ("Isn't it defective?", ("yes", "no"), "A"),
         ("Isn’t the part fine?", ("yes", "no"), "B"),
         ("Can't you see any defect?", ("yes", "no"), "A"),

@@ -65,7 +65,7 @@ PHRASES: dict[str, Meaning] = {
         "damaged, wrong, fault, faults, faulty, flaw, flaws, flawed, bad, problem, problems, blemish,"
         "blemishes, irregularity, irregularities, imperfection, imperfections, unusual, suspicious, reject,"
         "rejected, unacceptable, impaired, not ok, nok, fails, failed, out of order, amiss, issue, issues,"
-        "off, stands out, imperfect, odd, broken",
+        "off, stands out, imperfect, odd, broken, ng",
         normal="normal, fine, ok, okay, good, intact, perfect, flawless, defect free, faultless, healthy,"
         "acceptable, accepted, pass, passes, passed, clean, undamaged, unharmed, all right, alright, "
         "in order, unremarkable, as it should be, as expected, regular, sound, error free, fault free,"
