@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from anomalist.audit.decision import decision_steps
 from anomalist.audit.page import probe_json, write_decision_page, write_period_page, write_probe_page
 from anomalist.audit.probes import run_probes
 from anomalist.audit.stores import media_path
+from anomalist.types.image import Record
 from anomalist.vision.profile import Profile
 from tests.audit.conftest import Logged
 from tests.pictures import write_tiles
@@ -40,6 +45,15 @@ def test_a_page_says_what_is_gone_and_keeps_the_steps(logged: Logged, tmp_path: 
     media_path(logged.folder, entry.content["record"]["sha256"]).unlink()
     page = parse(write_decision_page(entry, tmp_path / "page.html", logged.folder))
     assert "could not be taken again" in page.words() and "From p-value to label" in page.words()
+
+
+@pytest.mark.parametrize("state", [{"status": "ok", "label": None}, {"status": "error", "label": "normal"}])
+def test_a_decision_without_a_verdict_has_none_on_its_page(logged: Logged, state: dict[str, Any]) -> None:
+    entry = logged.entries("anomalous")[0]
+    record = Record.model_validate(entry.content["record"]).replace(verdict=None).model_dump(mode="json")
+    failed = replace(entry, body={**entry.content, "record": record | state})
+    titles = [step.title for step in decision_steps(failed, logged.folder)]
+    assert "It could not be judged" in titles and "The verdict" not in titles
 
 
 def test_a_period_page_counts_promises_and_alarms(kept_log: Logged, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 from anomalist.errors import DataError
 from anomalist.report.exports import CSV_COLUMNS, PICTURE_EXPORTERS, region_masks, rle, write_coco, write_csv
 from anomalist.types.common import BoolArray
-from anomalist.types.image import Record
+from anomalist.types.image import KnownKind, Record
 
 if TYPE_CHECKING:
     from conftest import Run
@@ -79,15 +79,27 @@ def test_coco_has_the_regions_of_what_was_flagged(run: Run, tmp_path: Path) -> N
     target = write_coco(run.records, run.folder)
     coco = json.loads(target.read_text("utf-8"))
     assert [image["file_name"] for image in coco["images"]] == [r.source for r in run.records[:-1]]
-    assert [(c["id"], c["name"]) for c in coco["categories"]] == [(1, "line"), (2, "spot")]
+    assert [(c["id"], c["name"]) for c in coco["categories"]] == [(1, "line"), (2, "spot"), (3, "unnamed")]
     assert [(a["id"], a["image_id"], a["category_id"]) for a in coco["annotations"]] == [
         (1, 3, 1),
-        (2, 3, 1),
+        (2, 3, 3),
         (3, 4, 2),
     ]
     assert coco["info"]["errors"] == [
         {"file_name": "<script>alert(1)</script>.png", "error": "This is <not> a picture."}
     ]
+
+
+def test_regions_are_of_their_own_kinds_not_all_of_that_of_the_verdict(run: Run) -> None:
+    record = next(each for each in run.records if len(each.regions) == 2)
+    first, other = record.regions
+    dent = other.replace(known=KnownKind(name="dent", similarity=0.9, cases=("case:dent/1",)))
+    for region, kind in ((dent, "dent"), (other.replace(change="missing"), "missing material")):
+        coco = json.loads(
+            write_coco([record.replace(regions=(first, region))], run.folder).read_text("utf-8")
+        )
+        names = {each["id"]: each["name"] for each in coco["categories"]}
+        assert [names[each["category_id"]] for each in coco["annotations"]] == ["line", kind]
 
 
 def test_each_annotation_is_the_component_of_its_region(run: Run, tmp_path: Path) -> None:

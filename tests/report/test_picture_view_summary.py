@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from anomalist.report.builder import write_report
 from anomalist.report.picture_view import PictureReportView, summarise
-from anomalist.report.wording import outcome, sort_by_urgency
+from anomalist.report.wording import main_reason, outcome, sort_by_urgency
 from anomalist.types.image import Record
+from tests.report.conftest import calibration
 
 if TYPE_CHECKING:
     from conftest import Run
@@ -41,6 +42,9 @@ def test_severities_fall_and_kinds_come_by_frequency_then_name() -> None:
 def test_a_failure_is_never_normal() -> None:
     assert outcome(Record(source="a", status="error", label="normal")) == "error"
     assert outcome(Record(source="a", status="ok")) == "error"
+    assert "could not be judged" in main_reason(Record(source="a", status="ok", score=1.0))
+    failed = Record(source="a", status="error", label="normal", error="It is cut off.")
+    assert main_reason(failed) == "It is cut off."
 
 
 def judged(severity: int | None) -> dict[str, Any]:
@@ -82,3 +86,20 @@ def test_pictures_that_are_only_ranked_come_by_score_whatever_their_severity_wou
     assert [record.source for record in sort_by_urgency(records)] == ["b", "c", "a"]
     calibrated = [record.replace(basis="normals") for record in records]
     assert [record.source for record in sort_by_urgency(calibrated)] == ["a", "c", "b"]
+
+
+def test_pictures_that_were_decided_alike_share_one_line_on_how() -> None:
+    records = [
+        Record(
+            source=f"{reached}.png",
+            status="ok",
+            label="normal",
+            p_value=0.5,
+            calibration=calibration(reached=reached, instability=reached / 10),
+        )
+        for reached in range(3)
+    ]
+    assert [basis.amount for basis in PictureReportView().document(records).bases] == [3]
+    lowered = records[0].replace(source="b.png", calibration=calibration(default_rate=0.01))
+    asked, lowest = PictureReportView().document([*records, lowered]).bases
+    assert "asked false-alarm rate" in asked.sentence and "asked" not in lowest.sentence

@@ -78,7 +78,7 @@ _Told = tuple[str, list[str], list[tuple[str, str]]]
 
 def _picture_steps(parts: _Parts, record: Record) -> Iterator[_Told]:
     yield _pixels(parts)
-    if record.status == "error":
+    if not record.judged:
         yield "It could not be judged", [record.error or "No reason was recorded."], []
     if record.score is not None:
         yield _measured(parts, record)
@@ -88,7 +88,7 @@ def _picture_steps(parts: _Parts, record: Record) -> Iterator[_Told]:
         yield _recall(parts, record.recall.items)
     if record.model is not None:
         yield _model(record)
-    if record.verdict is not None:
+    if record.judged:
         yield _claims(record.claims, record.dropped)
         yield _verdict(parts, record)
         yield "What argued against it", _against(record), []
@@ -146,7 +146,7 @@ def _threshold(record: Record) -> _Told:
     about = record.calibration
     if about is None:
         return "From p-value to label", ["There is no threshold."], []
-    lines = [f"Asked false-alarm rate: {percent(about.false_alarm_rate)}"]
+    lines = [f"False-alarm rate: {percent(about.false_alarm_rate)}"]
     if not about.reachable:
         lines.append(
             f"Out of reach: it needs {about.normals_needed} normals or groups, there were {about.groups}"
@@ -281,7 +281,7 @@ def _people(parts: _Parts) -> _Told:
 
 def _clip_steps(parts: _Parts, record: ClipRecord) -> Iterator[_Told]:
     yield _pixels(parts)
-    if record.status == "error":
+    if not record.judged:
         yield "It could not be judged", [record.error or "No reason was recorded."], []
         yield _people(parts)
         return

@@ -105,18 +105,18 @@ def _decision_head(entry: LogEntry, record: Record | ClipRecord) -> PageHead:
         "Time": entry.time[:19].replace("T", " ") + " UTC",
         "Judged against": str(record.profile if isinstance(record, Record) else record.scene),
     }
+    label = record.label if record.judged else "not judged"
     if isinstance(record, Record):
-        outcome = record.label or "not judged"
         severity = f", {severity_word(record.severity or 0)}" if record.severity else ""
         kind = f", {record.kind}" if record.kind else ""
         facts |= {"Score": number(record.score), "p-value": number(record.p_value)}
         if record.calibration is not None:
-            facts["Asked false-alarm rate"] = percent(record.calibration.false_alarm_rate)
-        lead = main_reason(record) if record.status == "ok" else record.error or ""
-        headline = f"{name}: {outcome}{severity}{kind}"
+            facts["False-alarm rate"] = percent(record.calibration.false_alarm_rate)
+        lead = main_reason(record)
+        headline = f"{name}: {label}{severity}{kind}"
     else:
         events = f"{len(record.events)} event{'' if len(record.events) == 1 else 's'}"
-        headline = f"{name}: {record.label or 'not judged'}, {events}"
+        headline = f"{name}: {label}, {events}"
         lead = record.error or record.why_undecided or ""
     return PageHead("Decision", headline, lead, tuple(facts.items()), (record.version,))
 

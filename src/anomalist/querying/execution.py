@@ -93,17 +93,28 @@ def run_query(tables: Tables, query: Query, today: datetime.date | None = None) 
 
 def _undecided_notes(tables: Tables, query: Query, day: datetime.date) -> list[str]:
     """Where nothing fits: how many there were not decided, so that none is no all-clear."""
+    of, left = count_undecided(tables, query, day)
+    whole = _WHOLE.get(query.table)
+    return [f"{left:,} of the {of:,} {whole} there could not be judged or are undecided"] if left else []
+
+
+def count_undecided(tables: Tables, query: Query, today: datetime.date | None = None) -> tuple[int, int]:
+    """How many pictures or clips there are where a query looks, and how many of them have no verdict.
+
+    Both are 0 of a query that asks for these itself, and of tables that are not about pictures or clips.
+    """
     whole = _WHOLE.get(query.table)
     asked = [*query.where, *query.part]
     if whole is None or any(
         each.column == "status" or (each.column == "label" and {"undecided", ""} & set(each.values))
         for each in asked
     ):
-        return []
+        return 0, 0
+    day = today or datetime.datetime.now(datetime.UTC).date()
     text, values = _where(tables, whole, [each for each in query.where if each.column in _PLACES], day)
     sql = "SELECT count(*), count(*) FILTER (WHERE coalesce(label, '') NOT IN ('normal', 'anomalous'))"
     ((of, left),) = tables.rows(f"{sql} FROM {whole} WHERE {text}", values)
-    return [f"{left:,} of the {of:,} {whole} there could not be judged or are undecided"] if left else []
+    return int(of), int(left)
 
 
 class _Statement:
@@ -125,8 +136,12 @@ class _Statement:
             columns, rows = self._list()
             return self._made(of, matched, columns, rows)
         columns, rows = self._grouped()
-        value = _number(rows[0][-1]) if not query.by and not query.trend and rows else None
-        return self._made(of, matched, columns, rows, value)
+        single = not query.by and not query.trend and bool(rows)
+        made = self._made(of, matched, columns, rows, _number(rows[0][-1]) if single else None)
+        if single and query.of is not None and 0 < rows[0][0] < matched:
+            note = f"{matched - rows[0][0]:,} of {matched:,} have no {query.of}"
+            return made.replace(notes=(*made.notes, note))
+        return made
 
     def _made(
         self,
@@ -166,6 +181,11 @@ class _Statement:
         """Name of the column with the measure."""
         query = self._query
         return query.measure if query.of is None else f"{query.measure} {query.of}"
+
+    @property
+    def _counted(self) -> str:
+        """How many rows a measure is of: those that have a value."""
+        return "count(*)" if self._query.of is None else f'count("{self._query.of}")'
 
     def _measure(self) -> Bound:
         query = self._query
@@ -207,11 +227,11 @@ class _Statement:
             keys.insert(0, f"strftime(date_trunc('{query.trend}', time), '{shape}')")
             names.insert(0, query.trend)
         if not keys:
-            extra = ["count(*)"] if query.measure != "count" else []
+            extra = [self._counted] if query.measure != "count" else []
             sql = f"SELECT {', '.join([*extra, measure])} {self._from}"
             columns = [*(["count"] if extra else []), self._measured]
             return columns, self._tables.rows(sql, [*bound, *self._values])
-        counted = ["count(*)"] if query.measure != "count" else []
+        counted = [self._counted] if query.measure != "count" else []
         numbers = ", ".join(str(place + 1) for place in range(len(keys)))
         last = len(keys) + len(counted) + 1
         way = "ASC" if query.lowest_first else "DESC"

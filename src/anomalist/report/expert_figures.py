@@ -36,7 +36,9 @@ def draw_expert_maps(record: Record, maps: Mapping[str, np.ndarray]) -> tuple[tu
     for expert in record.experts:
         if expert.name in maps:
             own = maps[expert.name].astype(np.float32)
-            words = f"{expert.name}: {expert.score:.1f} σ above normal, weight {expert.weight:.0%}"
+            side = "above" if expert.score >= 0 else "below"
+            words = f"{expert.name}: {abs(expert.score):.1f}\u00a0σ {side} normal, "
+            words += f"weight {100 * expert.weight:.0f}\u00a0%"
             picture = heatmap(None, own, _EXPERT_LOW, _EXPERT_HIGH, max_side=SMALL_SIDE)
             drawn.append((words, encode_figure(picture)))
     return tuple(drawn)

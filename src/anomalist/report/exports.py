@@ -87,6 +87,7 @@ def write_csv(records: Sequence[Record], folder: Path) -> Path:
 def write_coco(records: Sequence[Record], folder: Path) -> Path:
     """Write coco.json, COCO detection: images, categories (kinds), and an annotation for each region.
 
+    A verdict names the kind of the first region; of the others whose kind was not recorded it is "unnamed".
     Pictures called normal are images without annotations; regions of undecided ones are annotated and say
     ``"outcome": "undecided"``. Pictures that could not be inspected stand in ``info.errors`` only.
     Segmentations are uncompressed RLE (column-major counts, the first one of background), as
@@ -104,7 +105,7 @@ def write_coco(records: Sequence[Record], folder: Path) -> Path:
     """
     inspected = [record for record in records if outcome(record) != "error"]
     flagged = [record for record in inspected if outcome(record) != "normal"]
-    kinds = sorted({record.kind or "unnamed" for record in flagged if record.regions})
+    kinds = sorted({_kind(record, region) for record in flagged for region in record.regions})
     category = {kind: index for index, kind in enumerate(kinds, start=1)}
     annotations: list[dict[str, Any]] = []
     for image_id, record in enumerate(inspected, start=1):
@@ -112,7 +113,7 @@ def write_coco(records: Sequence[Record], folder: Path) -> Path:
             continue
         for region, inside in region_masks(record, folder):
             base = {"id": len(annotations) + 1, "image_id": image_id}
-            base["category_id"] = category[record.kind or "unnamed"]
+            base["category_id"] = category[_kind(record, region)]
             annotations.append(base | _coco_annotation(record, region, inside))
     content = {
         "info": _coco_info(records),
@@ -219,6 +220,18 @@ def _escape_formula(cell: object) -> object:
     ):
         return f"'{cell}"
     return "" if cell is None else cell
+
+
+def _kind(record: Record, region: Region) -> str:
+    """The kind of a region, as far as it was recorded: the verdict's is that of the first one.
+
+    The others have one by the labelled defects that they are like, or by what a reference says of them.
+    """
+    if region.id == record.regions[0].id:
+        return record.kind or "unnamed"
+    if region.known is not None and region.known.name is not None:
+        return region.known.name
+    return f"{region.change} material" if region.change in ("missing", "extra") else "unnamed"
 
 
 def _coco_image(record: Record, image_id: int) -> dict[str, Any]:

@@ -31,7 +31,7 @@ HEADLINE_SHARE = 0.2
 def input_headline(records: Sequence[Record]) -> str | None:
     """The change of most pictures as a headline; None where few changed."""
     changed = _changed(records)
-    judged = sum(record.status == "ok" for record in records)
+    judged = sum(record.judged for record in records)
     if not judged or len(changed) < HEADLINE_SHARE * judged:
         return None
     name = Counter(changes[0].name for changes in changed).most_common(1)[0][0]
@@ -70,5 +70,5 @@ def _changed(records: Sequence[Record]) -> list[tuple[InputChange, ...]]:
     return [
         record.input_shift.changes
         for record in records
-        if record.status == "ok" and record.input_shift and record.input_shift.changes
+        if record.judged and record.input_shift and record.input_shift.changes
     ]

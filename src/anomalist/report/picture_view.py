@@ -285,7 +285,7 @@ def _entries(urgent: Sequence[Record], names: Sequence[str]) -> Iterator[Picture
             name=name,
             record=record,
             severity=record.severity or 0,
-            reason=main_reason(record) if record.status == "ok" else record.error or "",
+            reason=main_reason(record),
             details=tuple(_finding_sentences(record)) if shown else (),
         )
 
@@ -358,7 +358,7 @@ def _header_facts(records: Sequence[Record], place: str) -> tuple[tuple[str, str
             "Inspected": place,
             "Profile": ", ".join(sorted_unique(r.profile for r in records if r.profile)),
             "Detector": ", ".join(detectors),
-            "Asked false-alarm rate": ", ".join(rates),
+            "False-alarm rate": ", ".join(rates),
             "Time": format_period(sorted(record.time for record in records if record.time)),
         }
     )
@@ -366,7 +366,8 @@ def _header_facts(records: Sequence[Record], place: str) -> tuple[tuple[str, str
 
 def _decision_bases(records: Sequence[Record]) -> tuple[DecisionBasis[Record], ...]:
     def key(record: Record) -> tuple[object, ...]:
-        basis = record.calibration and record.calibration.replace(instability=0.0)
+        # How often the normals reach its score, and how stable its decision is, are of the picture alone.
+        basis = record.calibration and record.calibration.replace(instability=0.0, reached=None)
         return record.profile, record.calibration_digest, record.detector, record.policy, basis
 
     return decision_bases(records, key, _basis_sentence)
@@ -376,7 +377,8 @@ def _basis_sentence(record: Record) -> str:
     detector = f"{record.detector.name} {record.detector.version}" if record.detector else "unknown"
     if record.calibration:
         rate = percent(record.calibration.false_alarm_rate)
-        rests = f"asked false-alarm rate {rate}; {explain_calibration(record.calibration)}"
+        which = "asked" if record.calibration.default_rate is None else "lowest supported"
+        rests = f"{which} false-alarm rate {rate}; {explain_calibration(record.calibration)}"
     else:
         rests = f"calibration {explain_no_calibration(record)}"
     product = f", product {record.product.name}" if record.product else ""

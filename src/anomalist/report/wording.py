@@ -168,15 +168,18 @@ def sort_by_urgency(records: Sequence[Record]) -> list[Record]:
 def main_reason(record: Record) -> str:
     """Give the one sentence for a table: why undecided, else what was seen, else what the score says.
 
-    Pictures that are only ranked are all undecided for the same reason: there, what was seen.
+    Pictures that are only ranked are all undecided for the same reason: there, what was seen. Of one that
+    could not be judged it is why.
     """
+    if not record.judged:
+        return record.error or "Why it could not be judged was not recorded."
     if is_ranked_only(record) and not record.regions:
         return "No single place stands out."
     if outcome(record) == "undecided" and record.why_undecided and not is_ranked_only(record):
         return record.why_undecided
     regions = {region.id for region in record.regions}
     about_regions = (claim.text for claim in record.claims if regions.intersection(claim.evidence))
-    return next(about_regions, record.claims[0].text if record.claims else record.error or "")
+    return next(about_regions, record.claims[0].text if record.claims else "")
 
 
 def prompt_reply_pairs(record: Record) -> list[tuple[PromptUsed, str]]:

@@ -28,6 +28,16 @@ POSITIONS = (
 POSITION_NAMES = tuple(place for row in POSITIONS for place in row)
 """The same in reading order."""
 
+_SIDE_WORDS = {"left": "left", "right": "right", "top": "upper", "bottom": "lower"}
+
+
+def places_of(position: str) -> tuple[str, ...]:
+    """The cells that a place is: of a side ("left") its corners, too; any other place is one cell."""
+    word = _SIDE_WORDS.get(position)
+    corners = [] if word is None else [name for name in POSITION_NAMES if word in name.split()]
+    return tuple(dict.fromkeys((position, *corners)))
+
+
 RING_GAP = 2
 """Gap between a region and its ring in pixels, which are often half defect."""
 

@@ -47,7 +47,10 @@ def good(tmp_path: Path) -> Subject:
         ("How large is R2?", "R2 is 12 × 12 px, 110 px in area"),
         ("How far is R1 from the left edge?", "R1 is 20 px from the left edge"),
         ("How far apart are R1 and R2?", "R1 and R2 are 208 px apart"),
+        ("Which is larger, R1 or R2?", "R1 is larger than R2 by its area."),
         ("How many are there?", "2 places are marked"),
+        ("How many defects are at the lower right?", "It covers 0.17 % of the inspected area."),
+        ("How many defects are on the left?", "1 place is marked at the left: 1 × scratch."),
         ("What should I do?", "the decision is yours"),
         (
             "What if the false-alarm rate were 5 %?",
@@ -65,6 +68,51 @@ def test_answers(subject: Subject, question: str, told: str) -> None:
     assert reply.dropped == ()
     assert reply.verdict == "anomalous"
     assert all(claim.evidence for claim in reply.claims)
+
+
+@pytest.mark.parametrize(
+    ("question", "told"),
+    [
+        ("Are good.png and part.png fine?", "good.png is normal. part.png is anomalous"),
+        ("Is good.png worse than part.png?", "good.png is normal. part.png is anomalous"),
+        ("Are good.png, part.png and bad.png fine?", "bad.png could not be judged: It is cut off."),
+        ("Compare good.png with part.png.", "part.png scores higher, by"),
+        ("Compare good.png with same.png.", "Both score alike: 1.1."),
+        ("Compare part.png with other.png.", "Their scores can't be compared"),
+    ],
+)
+def test_of_several_pictures_that_are_named_none_is_left_out(
+    subject: Subject, good: Subject, question: str, told: str
+) -> None:
+    (part,), (fine,) = subject.records, good.records
+    failed = fine.replace(source="bad.png", status="error", error="It is cut off.", verdict=None)
+    same, other = fine.replace(source="same.png"), fine.replace(source="other.png", profile_digest="cd" * 32)
+    reply = answer(replace(subject, records=(part, fine, failed, same, other)), question)
+    assert told in reply.text and reply.answered and reply.dropped == ()
+
+
+def test_of_as_many_places_as_are_measured_there_may_be_more(subject: Subject) -> None:
+    (record,) = subject.records
+    many = tuple(record.regions[1].replace(id=f"R{number + 1}") for number in range(20))
+    full = replace(subject, records=(record.replace(regions=many),))
+    assert answer(full, "How many are there?").text.startswith("At least 20 places are marked")
+
+
+@pytest.mark.parametrize(
+    ("calibration", "told"),
+    [
+        ({}, "5 % of the cases at most: that is the false-alarm rate that was asked for"),
+        ({"default_rate": 0.01}, "which the normal pictures support at best"),
+        ({"method": "cv+", "approximate": True}, "in about 5 % of the cases:"),
+    ],
+)
+def test_how_often_a_good_one_is_called_anomalous_is_what_was_promised(
+    subject: Subject, calibration: dict[str, Any], told: str
+) -> None:
+    (record,) = subject.records
+    assert record.calibration is not None
+    known = record.replace(calibration=record.calibration.replace(**calibration))
+    assert told in answer(replace(subject, records=(known,)), "How sure are you?").text
 
 
 @pytest.mark.parametrize(

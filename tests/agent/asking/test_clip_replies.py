@@ -110,6 +110,17 @@ def test_only_events_as_severe_as_asked_are_told_and_none_is_said(question: str,
     assert "E2" not in reply.text and reply.dropped == ()
 
 
+@pytest.mark.parametrize(
+    ("question", "told"),
+    [
+        ("How many critical events are there?", "No event is critical."),
+        ("How many moderate events are there?", "1 of 2 events is moderate or worse."),
+    ],
+)
+def test_only_events_as_severe_as_asked_are_counted(question: str, told: str) -> None:
+    assert answer(TWO, question).text == told
+
+
 @pytest.mark.parametrize("question", ["Where is E7?", "When is E7?", "What happens in E7?", "Is E7 severe?"])
 def test_an_event_that_is_not_there_is_said_with_those_that_are(question: str) -> None:
     reply = answer(TWO, question)

@@ -12,7 +12,7 @@ import pytest
 from anomalist.agent.asking.answering import answer
 from anomalist.agent.asking.run_answering import nearest_questions
 from anomalist.agent.asking.run_tables import run_tables
-from anomalist.agent.tools.memory import search_records
+from anomalist.agent.tools.memory import record_feedback, search_records
 from anomalist.agent.tools.subject import ProbeCell, ProbeResult, Subject
 from anomalist.eval.run_examples import clip_records, picture_records
 from anomalist.memory.cases import CaseStore
@@ -440,7 +440,7 @@ def test_the_least_of_clips_and_cameras(mixed: Subject) -> None:
          "share severity=critical of pictures where label=anomalous"),
         ("What percentage of bricks is critical?", "share severity=critical of pictures where product=brick"),
         ("What percentage of the defects is on the left?",
-         "share place=left of regions where label!=normal"),
+         'share place=left|"upper left"|"lower left" of regions where label!=normal'),
     ],
 )  # fmt: skip
 def test_a_share_is_of_what_the_question_names(run: Subject, question: str, query: str) -> None:
@@ -509,3 +509,93 @@ def test_a_search_tallies_what_it_does_not_list(run: Subject) -> None:
     found = search_records(replace(run, past=RECORDS))
     assert len(found.rows) < found.count == len(RECORDS)
     assert found.labels == Counter(record.label or "not judged" for record in RECORDS)
+
+
+@pytest.mark.parametrize(
+    ("question", "told"),
+    [
+        ("Can I ship this batch?", "anomalous 1, normal 1, undecided 1, not judged 1"),
+        ("Why were they rejected?", "speed 1"),
+        ("What would make you sure?", "1 of 4 clips is undecided."),
+    ],
+)
+def test_what_is_asked_of_pictures_is_told_of_the_clips_of_a_run_of_clips(
+    mixed: Subject, question: str, told: str
+) -> None:
+    reply = answer(mixed, question)
+    assert told in reply.text and "picture" not in reply.text and reply.dropped == ()
+
+
+def test_the_rules_that_fit_one_clip_of_several_are_told(mixed: Subject) -> None:
+    reply = answer(mixed, "Which rules match in yard.mp4?")
+    assert reply.answered and "rules fits what was measured" in reply.text
+
+
+def test_a_mean_is_of_those_that_were_measured(tmp_path: Path) -> None:
+    scored = [record.replace(score=2.0) for record in RECORDS if record.score is not None][:3]
+    failed = scored[0].replace(source="a/bad.png", status="error", error="cut off", score=None)
+    reply = answer(Subject(records=(*scored, failed), cases=tmp_path / "c.sqlite"), "What is the mean score?")
+    assert reply.text == "The mean of score over 3 pictures is 2. 1 of 4 have no score."
+    assert reply.dropped == ()
+    none = answer(Subject(records=(failed, failed.replace(source="a/b.png"))), "What is the mean score?")
+    assert none.text == "There is none: none of 2 pictures has a score."
+
+
+def test_feedback_is_seen_while_the_case_file_is_held_open_elsewhere(run: Subject) -> None:
+    assert run.cases is not None
+    with CaseStore(run.cases) as held:
+        held.list()
+        assert "0 pieces of feedback" in answer(run, "How many corrections?").text
+        good = next(record for record in RECORDS if record.label == "normal")
+        record_feedback(run, "normal", picture=good.source)
+        assert answer(run, "How many corrections?").text.startswith("1 piece of feedback")
+
+
+def test_none_at_all_is_asked_back(run: Subject) -> None:
+    assert not answer(run, "Show the worst 0 pictures.").answered
+
+
+@pytest.mark.parametrize("question", ["Which pictures are not normal?", "How many are not normal?"])
+def test_what_is_not_normal_is_undecided_or_failed_too(tmp_path: Path, question: str) -> None:
+    normal = next(record for record in RECORDS if record.label == "normal")
+    undecided = next(record for record in RECORDS if record.label == "undecided")
+    failed = normal.replace(source="a/bad.png", status="error", error="cut off", verdict=None)
+    bad = next(record for record in RECORDS if record.label == "anomalous")
+    subject = Subject(records=(normal, undecided, failed, bad), cases=tmp_path / "c.sqlite")
+    reply = answer(subject, question)
+    assert reply.text.startswith("3 pictures not normal, of 4 pictures")
+    share = answer(subject, "What share of the pictures is not normal?")
+    assert share.text.startswith("75 %") and "3 of 4" in share.text
+
+
+def test_a_side_of_the_pictures_holds_its_corners(run: Subject) -> None:
+    sides = ("left", "upper left", "lower left")
+    there = [
+        region
+        for record in RECORDS
+        if record.label != "normal"
+        for region in record.regions
+        if region.attributes.position in sides
+    ]
+    assert any(region.attributes.position != "left" for region in there)
+    reply = answer(run, "How many defects are on the left?")
+    assert reply.text.startswith(f"{len(there)} regions at left or upper left or lower left")
+
+
+def test_times_and_large_numbers_are_told_to_the_second(tmp_path: Path) -> None:
+    late = clip("yard.mp4", event("E1", 1234.0, 1278.5), duration=4000.0)
+    subject = Subject(clips=(late, clip("calm.mp4", duration=3001.0)), cases=tmp_path / "c.sqlite")
+    told = answer(subject, "List all events.").text
+    assert "from 1234 s" in told and "to 1278.5 s" in told
+    listed = answer(subject, "Which clips are anomalous?")
+    assert "1 event," in listed.text and "4000 s" in listed.text and listed.dropped == ()
+    long = tuple(record.replace(milliseconds=12345.6) for record in RECORDS[:3])
+    mean = answer(replace(subject, clips=(), records=long), "What is the average inspection time?")
+    assert mean.text.endswith("is 12,346.") and mean.dropped == ()
+
+
+@pytest.mark.parametrize("question", ["Which are bad except {}?", "How many are anomalous apart from {}?"])
+def test_a_picture_that_is_left_out_is_not_what_is_told(run: Subject, question: str) -> None:
+    bad = next(record.source for record in RECORDS if record.label == "anomalous")
+    reply = answer(run, question.format(bad))
+    assert not reply.answered and "left out" in reply.text

@@ -9,6 +9,8 @@ from anomalist.agent.chat.chat import Chat, open_evidence
 from anomalist.agent.chat.conversations import Conversations
 from anomalist.agent.tools.subject import Subject
 from anomalist.errors import DataError
+from anomalist.memory.rules.rule import shipped_anomalies
+from anomalist.memory.rules.store import RuleStore
 
 
 def test_a_region_is_written_and_named(one: Subject, kept: Conversations, tmp_path: Path) -> None:
@@ -30,6 +32,20 @@ def test_cases_rules_and_score_are_told(one: Subject, kept: Conversations, tmp_p
     assert "score 3.2, threshold 3, p = 0.01" in open_evidence(chat, "score", tmp_path)
     with pytest.raises(DataError, match="no rule:999999"):
         open_evidence(chat, "rule:999999", tmp_path)
+
+
+def test_a_rule_that_is_disabled_or_was_replaced_is_still_there(
+    one: Subject, kept: Conversations, tmp_path: Path
+) -> None:
+    chat = Chat(one, kept, "a")
+    shipped = shipped_anomalies()[0]
+    with RuleStore(one.case_file) as store:
+        rule = store.add(one.records[0].profile or "", [shipped])[0]
+        assert "disabled" not in open_evidence(chat, rule.id, tmp_path)
+        store.change(rule.replace(enabled=False))
+    told = open_evidence(chat, rule.id, tmp_path)
+    assert rule.text in told and "disabled" in told
+    assert rule.text in open_evidence(chat, shipped.id, tmp_path)
 
 
 def test_of_several_pictures_it_is_the_one_talked_about_or_named(

@@ -73,6 +73,10 @@ def named(name: str | None, similarity: float = 0.9) -> tuple[Region, ...]:
         ("Is the part free of defects?", ("Yes", "No"), "B"),
         ("Is this tile normal?", ("Yes.", "No."), "B"),
         ("So it's fine, right?", ("yes", "no"), "B"),
+        ("Is the part OK?", ("OK", "NG"), "B"),
+        ("Isn't it defective?", ("yes", "no"), "A"),
+        ("Isn’t the part fine?", ("yes", "no"), "B"),
+        ("Can't you see any defect?", ("yes", "no"), "A"),
         ("What is its state?", ("Defective", "Normal"), "A"),
         ("What is its state?", ("flawless", "damaged"), "B"),
         ("What do you see?", ("no defect", "a scratch", "a stain"), "B"),
@@ -204,6 +208,89 @@ def test_a_place_in_the_question_says_which_region_is_meant(place: str, letter: 
     assert choose_by_evidence(question, ("crack", "spur"), seen).letter == letter
     kinds = ("A defect of the kind crack", "A defect of the kind spur")
     assert choose_by_evidence(question, kinds, seen).letter == letter
+
+
+@pytest.mark.parametrize(
+    ("question", "options", "letter"),
+    [
+        ("Where is R1?", CORNERS, "A"),
+        ("Where is R2?", CORNERS, "D"),
+        ("Where is r2 in left-r1.png?", CORNERS, "D"),
+        ("Is R2 a scratch?", ("yes", "no"), "B"),
+        ("Is R1 a scratch?", ("yes", "no"), "A"),
+        ("Where is the smallest defect?", CORNERS, "D"),
+        ("Where is the largest defect?", CORNERS, "A"),
+    ],
+)
+def test_options_are_about_the_region_that_the_question_names(
+    question: str, options: tuple[str, ...], letter: str
+) -> None:
+    spot = make_region(2, (80, 80, 86, 86), 36, position="lower right", tone="lighter")
+    both = record(regions=(*record().regions, spot))
+    assert choose_by_evidence(question, options, both).letter == letter
+
+
+@pytest.mark.parametrize(
+    ("question", "options", "letter"),
+    [
+        ("How many scratches are there?", ("2", "1", "none"), "B"),
+        ("How many defects are there?", ("2", "1", "none"), "A"),
+        ("How many dents?", ("2", "1", "0"), "C"),
+        ("How many defects are on the right?", ("2", "1", "0"), "B"),
+        ("Is there more than one scratch?", ("yes", "no"), "B"),
+        ("Are there two defects?", ("yes", "no"), "A"),
+    ],
+)
+def test_of_a_kind_only_regions_like_it_are_counted(
+    question: str, options: tuple[str, ...], letter: str
+) -> None:
+    patch = make_region(2, (60, 60, 90, 90), 900, position="lower right", tone="lighter")
+    assert choose_by_evidence(question, options, record(regions=(*record().regions, patch))).letter == letter
+
+
+def test_of_as_many_regions_as_are_measured_at_most_no_higher_number_is_chosen() -> None:
+    many = record(regions=tuple(make_region(number + 1) for number in range(20)))
+    assert choose_by_evidence("How many defects are there?", ("20", "30"), many).letter is None
+    assert choose_by_evidence("How many defects are there?", ("3", "5 or more"), many).letter == "B"
+
+
+KINDS = ("a scratch", "a stain")
+
+
+@pytest.mark.parametrize(
+    ("question", "options", "letter"),
+    [
+        ("Where is the defect not?", ("upper left", "lower right"), "B"),
+        ("Which side is not damaged?", ("the left side", "the right side"), "B"),
+        ("Which side is fine?", ("the left side", "the right side"), "B"),
+        ("Which side is not fine?", ("the left side", "the right side"), "A"),
+        ("Which of these is not there?", KINDS, "B"),
+        ("Which of the following statements is false?", ("There's a scratch", "There's a stain"), "B"),
+        ("Which of these isn't visible?", ("a dark line", "a thin line"), None),
+        ("What is not fine with it?", KINDS, "A"),
+        ("What colour has a good one?", ("it is darker", "it is lighter"), "A"),
+    ],
+)
+def test_what_is_not_there_is_the_option_that_does_not_fit(
+    question: str, options: tuple[str, ...], letter: str | None
+) -> None:
+    choice = choose_by_evidence(question, options, record())
+    assert choice.letter == letter, choice.why_not
+    assert all("fits best" not in claim.text for claim in choice.claims) or letter == "A"
+
+
+@pytest.mark.parametrize(
+    ("question", "options"),
+    [
+        ("How many pixels long is the scratch?", ("1", "60")),
+        ("How many percent of it does the defect cover?", ("1", "50")),
+        ("Is the defect longer than 100 pixels?", ("yes", "no")),
+        ("Is the defect larger than 50 %?", ("yes", "no")),
+        ("Is the anomaly score above 5?", ("yes", "no")),
+    ],
+)
+def test_a_number_of_something_measured_is_not_guessed(question: str, options: tuple[str, ...]) -> None:
+    assert choose_by_evidence(question, options, record()).letter is None
 
 
 def test_likeness_gives_the_probabilities_of_kinds() -> None:

@@ -96,6 +96,9 @@ def test_a_region_over_two_places_lies_in_both() -> None:
         ("three", 0.3),
         ("several", CERTAIN_MATCH),
         ("ten", 1 - CERTAIN_MATCH),
+        ("2 or more", CERTAIN_MATCH),
+        ("fewer than 0", 1 - CERTAIN_MATCH),
+        ("more than 99", 1 - CERTAIN_MATCH),
     ],
 )
 def test_counts_are_those_of_regions(text: str, value: float) -> None:

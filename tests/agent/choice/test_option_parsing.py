@@ -115,6 +115,24 @@ def test_what_texts_say(text: str, terms: list[str]) -> None:
     assert told(text) == terms
 
 
+@pytest.mark.parametrize(
+    ("text", "low", "high"),
+    [
+        ("3 or more", 3, 99),
+        ("three or fewer", 0, 3),
+        ("4+", 4, 99),
+        ("1 to 3", 1, 3),
+        ("2-4", 2, 4),
+        ("5 – 8 defects", 5, 8),
+        ("between two and four", 2, 4),
+        ("more than 5", 6, 99),
+    ],
+)
+def test_a_range_counts_all_of_its_numbers(text: str, low: int, high: int) -> None:
+    term = parse_terms(text, counting=True)[0]
+    assert (term.aspect, sorted(map(int, term.values))) == ("count", list(range(low, high + 1)))
+
+
 def test_bare_numbers_count_where_that_was_asked() -> None:
     assert told("three", counting=True) == ["count 3"]
 

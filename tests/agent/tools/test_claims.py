@@ -21,6 +21,10 @@ BORNE_OUT = (
     "The score is 3.2.",
     "The scratch R1 is 60 px wide.",
     "There is no stain.",
+    "There is one scratch.",
+    "There is a scratch at the upper left and a bright spot at the lower right.",
+    "Two defects: a scratch and a spot.",
+    "There are two defects, one is a scratch.",
     "Picture part.png is anomalous.",
 )
 CONTRADICTED = (
@@ -32,6 +36,11 @@ CONTRADICTED = (
     "R2 is at the upper left.",
     "The score is 9.",
     "R1 is 200 px wide.",
+    "There are three defects.",
+    "There are two scratches.",
+    "There is a scratch at the upper left and a bright spot at the upper right.",
+    "There is a scratch at the lower right and a spot at the upper left.",
+    "The severity is major.",
 )
 NOT_TESTABLE = (
     "The scratch was caused by a forklift.",
@@ -125,6 +134,28 @@ def test_all_of_a_product_are_those_of_that_product(run: Subject, sentence: str,
         record.replace(profile="brick") if record.label == "normal" else record for record in run.records
     ]
     checked = check_claim(replace(run, records=tuple(products)), sentence)
+    assert checked.status == status, checked.why
+
+
+@pytest.mark.parametrize(
+    ("sentence", "status"),
+    [
+        ("No picture is anomalous.", "not testable"),
+        ("None of the pictures is critical.", "not testable"),
+        ("All pictures are normal.", "not testable"),
+        ("All pictures are anomalous.", "contradicted"),
+        ("No picture is normal.", "contradicted"),
+        ("3 pictures are normal.", "borne out"),
+        ("No picture is undecided.", "contradicted"),
+        ("1 picture is undecided.", "borne out"),
+    ],
+)
+def test_what_has_no_verdict_bears_out_neither_none_nor_all(run: Subject, sentence: str, status: str) -> None:
+    _, *goods = run.records
+    undecided = goods[0].replace(source="und.png", label="undecided", why_undecided="blurred")
+    failed = goods[0].replace(source="bad.png", status="error", error="cut off", verdict=None)
+    subject = replace(run, records=(*goods, undecided, failed))
+    checked = check_claim(subject, sentence)
     assert checked.status == status, checked.why
 
 

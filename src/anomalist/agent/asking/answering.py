@@ -12,6 +12,7 @@ from anomalist.agent.asking.draft import Draft, failure_draft, filter_supported_
 from anomalist.agent.asking.input_replies import INPUT_INTENT, reply_input
 from anomalist.agent.asking.intents import OUT_OF_SCOPE, SubjectKind, classify_intent
 from anomalist.agent.asking.question import (
+    LEFT_OUT,
     POINTING,
     Entities,
     MultipleChoice,
@@ -48,6 +49,9 @@ _OF_SETTINGS = ("rate", "rules", "provenance", "feedback", OUT_OF_SCOPE)
 
 _OF_NO_MEASUREMENT = ("action", "feedback", "search", "rate")
 """Intents that are answered about a picture that could not be judged, too."""
+
+_OF_TWO = ("compare", "measure", *_OF_SETTINGS)
+"""Intents that are not answered by the verdicts where a question names several pictures or clips."""
 
 ReplyFunction = Callable[[Subject, Question, Entities], Draft]
 
@@ -133,7 +137,8 @@ def answer(
     multiple_choice = MultipleChoice(question.text, tuple(options)) if options else read_multiple_choice(text)
     if multiple_choice is None:
         entities = extract_entities(question)
-        reply = _answer_about_input(subject, question, entities)
+        reply = _answer_left_out(subject, question, entities)
+        reply = reply or _answer_about_input(subject, question, entities)
         reply = reply or _answer_about_run(subject, question, entities, earlier, plan)
         reply = reply or _answer_by_intent(subject, question, entities)
         if entities.picture is None and not reply.answered and reply.text.startswith("Which picture?"):
@@ -152,6 +157,16 @@ def prepare(subject: Subject) -> None:
     classify_intent(read_question("Is anything wrong?"), "picture")
     if len(subject.records) + len(subject.clips) > 1:
         run_draft(subject, read_question("How many are anomalous?"))
+
+
+def _answer_left_out(subject: Subject, question: Question, entities: Entities) -> Answer | None:
+    """That single pictures can't be left out; None where the question leaves none out."""
+    found = LEFT_OUT.search(question.text)
+    if found is None or not (len(subject.records) > 1 or len(subject.clips) > 1):
+        return None
+    text = f'"{found[0]}" is not read: single pictures or clips can\'t be left out of a question.'
+    helps = "Ask about all of them, or about a folder, a product or a time."
+    return _unanswered(subject, question, entities, OUT_OF_SCOPE, text, helps)
 
 
 def _answer_about_input(subject: Subject, question: Question, entities: Entities) -> Answer | None:
@@ -188,6 +203,8 @@ def _answer_about_run(
                     intent in _OF_SETTINGS if draft is None else intent == "rate" and bool(entities.rate)
                 )
                 draft = None if settings else draft or unread_draft(subject, question)
+        elif len(entities.pictures) > 1:
+            draft = None
         else:
             draft = picture_draft(subject, question, entities)
     except AnomalistError as error:
@@ -269,6 +286,8 @@ def _answer_by_intent(subject: Subject, question: Question, entities: Entities) 
 
 
 def _reply_function(intent: str, kind: SubjectKind, entities: Entities) -> ReplyFunction:
+    if len(entities.pictures) > 1 and intent not in _OF_TWO:
+        return clip_replies.reply_each_clip if kind == "clip" else picture_replies.reply_each
     if kind == "clip":
         return CLIP_REPLIES.get(intent, clip_replies.reply_clip)
     if kind == "batch" and intent == "verdict" and entities.picture is None:

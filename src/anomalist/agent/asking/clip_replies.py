@@ -40,6 +40,12 @@ def reply_clip(subject: Subject, question: Question, entities: Entities) -> Draf
     return Draft((*claims, *_unjudged_claims(found)), (found,))
 
 
+def reply_each_clip(subject: Subject, question: Question, entities: Entities) -> Draft:
+    """The recorded verdict of each clip that the question names."""
+    found = [list_events(subject, name) for name in entities.pictures]
+    return Draft(tuple(map(clip_verdict_claim, found)), tuple(found))
+
+
 def reply_when(subject: Subject, question: Question, entities: Entities) -> Draft:
     """Start, end, duration and peak of the events."""
     found = list_events(subject, entities.picture)
@@ -93,10 +99,16 @@ def reply_clip_severity(subject: Subject, question: Question, entities: Entities
 
 
 def reply_clip_count(subject: Subject, question: Question, entities: Entities) -> Draft:
-    """How many events there are; of an undecided clip without any, that it is undecided."""
+    """How many events are as severe as asked; of an undecided clip without any, that it is undecided."""
     found = list_events(subject, entities.picture)
     if not found.count and found.label != "normal":
         return Draft((clip_verdict_claim(found), *_unjudged_claims(found)), (found,))
+    if found.count and entities.severity:
+        severe = list_events(subject, entities.picture, None, entities.severity)
+        are = "is" if severe.count == 1 else "are"
+        text = f"{severe.count} of {found.count} events {are} {_or_worse(entities.severity)}."
+        counted = _none_so_severe(found, entities) or [make_claim(text, severe.ids)]
+        return Draft((*counted, *_unjudged_claims(found)), (found, severe))
     stood = "event stands" if found.count == 1 else "events stand"
     text = f"{found.count} {stood} out." if found.count else "None: nothing stands out."
     return Draft((make_claim(text, found.ids), *_unjudged_claims(found)), (found,))
@@ -171,8 +183,12 @@ def _none_so_severe(found: EventList, entities: Entities) -> list[Claim]:
     least = entities.severity or 0
     if not found.events or any(SEVERITIES.index(event.severity) >= least for event in found.events):
         return []
-    worse = " or worse" if least + 1 < len(SEVERITIES) else ""
-    return [make_claim(f"No event is {SEVERITIES[least]}{worse}.", found.ids)]
+    return [make_claim(f"No event is {_or_worse(least)}.", found.ids)]
+
+
+def _or_worse(severity: int) -> str:
+    """ "moderate or worse"; the last one has none that is worse."""
+    return f"{SEVERITIES[severity]} or worse" if severity + 1 < len(SEVERITIES) else SEVERITIES[severity]
 
 
 def _no_event_draft(found: EventList, entities: Entities) -> Draft:

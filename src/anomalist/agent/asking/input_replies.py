@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from anomalist.agent.asking.draft import Draft, make_claim
-from anomalist.agent.asking.picture_replies import LEADING_AUXILIARY, NEGATION
+from anomalist.agent.asking.picture_replies import NEGATION
 from anomalist.agent.asking.question import Entities, Question, strip_file_names
+from anomalist.agent.choice.option_parsing import LEADING_AUXILIARY
 from anomalist.agent.reasoning.claims import INPUT_ID
 from anomalist.agent.tools.subject import Result, Subject
 from anomalist.types.image import Record

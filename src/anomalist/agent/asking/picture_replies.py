@@ -6,10 +6,13 @@ No reply changes the recorded verdict, however leading the question is.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from anomalist.agent.asking.draft import Draft, make_claim
 from anomalist.agent.asking.question import Entities, Question, strip_file_names
-from anomalist.agent.reasoning.wording import join_words, with_article
+from anomalist.agent.choice.option_parsing import LEADING_AUXILIARY
+from anomalist.agent.reasoning.evidence_reasoner import drift_claim
+from anomalist.agent.reasoning.wording import join_words, regions_counted, with_article
 from anomalist.agent.tools.decision import explain_severity
 from anomalist.agent.tools.pictures import (
     FoundRegion,
@@ -24,6 +27,7 @@ from anomalist.agent.tools.pictures import (
 )
 from anomalist.agent.tools.subject import Result, Subject
 from anomalist.types.common import Claim, Label
+from anomalist.types.image import Calibration, Record
 
 TAG_QUESTION = re.compile(
     r"[,.;]\s*(?:right|correct|agree|no|isn't it|don't you|do you|am i right|okay|ok)\?\s*$"
@@ -37,9 +41,6 @@ NORMAL_WORDS = re.compile(
 NEGATION = re.compile(
     r"\b(?:nothing|not|no|never|without|free (?:of|from)|(?<=-)free|don't|doesn't|didn't|isn't|none)\b"
 )
-LEADING_AUXILIARY = re.compile(r"^(?:is|are|was|were|has|have|had|do|does|did|can|could|should|would)n't\b")
-"""Not in it negates nothing: "Isn't it fine?" asks whether it is fine."""
-
 MAX_REASONS = 6
 """Sentences in a reply about reasons."""
 
@@ -70,6 +71,12 @@ def reply_verdict(subject: Subject, question: Question, entities: Entities) -> D
     if TAG_QUESTION.search(question.plain):
         claims.append(make_claim("That stands whichever way the question is put.", ["score"]))
     return Draft(tuple(claims), (found,))
+
+
+def reply_each(subject: Subject, question: Question, entities: Entities) -> Draft:
+    """The recorded verdict of each picture that the question names."""
+    found = [show_findings(subject, name) for name in entities.pictures]
+    return Draft(tuple(map(verdict_claim, found)), tuple(found))
 
 
 def reply_why(subject: Subject, question: Question, entities: Entities) -> Draft:
@@ -113,16 +120,24 @@ def reply_confidence(subject: Subject, question: Question, entities: Entities) -
         )
     )
     if found.label == "anomalous":
-        text = (
-            f"A normal picture is called anomalous in {100 * known.false_alarm_rate:.3g} % of the cases at "
-            "most: that is the false-alarm rate that was asked for."
-        )
-        claims.append(make_claim(text, ["score"]))
+        claims.append(_rate_claim(subject.picture(entities.picture), known))
     if found.label == "normal":
         claims.append(
             make_claim("How often a defect is missed is not known from normal pictures.", ["score"])
         )
     return Draft(tuple(claims), (found,))
+
+
+def _rate_claim(record: Record, known: Calibration) -> Claim:
+    """How often a normal picture is called anomalous, or that this can't be promised any more."""
+    shift = record.input_shift
+    if shift is not None and shift.drift is not None:
+        return make_claim(drift_claim(shift.drift).text, ["score"])
+    why = "that was asked for" if known.default_rate is None else "which the normal pictures support at best"
+    rate = f"{100 * known.false_alarm_rate:.3g} % of the cases"
+    often = f"about {rate}" if known.approximate else f"{rate} at most"
+    text = f"A normal picture is called anomalous in {often}: that is the false-alarm rate {why}."
+    return make_claim(text, ["score"])
 
 
 def reply_severity(subject: Subject, question: Question, entities: Entities) -> Draft:
@@ -260,11 +275,14 @@ def reply_count(subject: Subject, question: Question, entities: Entities) -> Dra
             (make_claim(f"None: no place is marked{place}.", ["score"]), verdict_claim(found)),
             (counted, found),
         )
-    what = "place is marked" if counted.count == 1 else "places are marked"
+    number = regions_counted(found.regions, len(found.regions) - counted.count)
+    what = "place is marked" if number == "1" else "places are marked"
+    they = "It covers" if number == "1" else "Together they cover"
+    more = "" if number.isdigit() else "at least "
     kinds = join_words([f"{number} × {kind}" for kind, number in counted.by_kind.items()])
     claims = [
-        make_claim(f"{counted.count} {what}{place}: {kinds}.", counted.ids),
-        make_claim(f"Together they cover {counted.total_percent:g} % of the inspected area.", counted.ids),
+        make_claim(f"{number.capitalize()} {what}{place}: {kinds}.", counted.ids),
+        make_claim(f"{they} {more}{counted.total_percent:g} % of the inspected area.", counted.ids),
     ]
     return Draft((*_lead_in(found), *claims), (counted, found))
 
@@ -277,6 +295,10 @@ def reply_measure(subject: Subject, question: Question, entities: Entities) -> D
         return _no_region_draft(found)
     picture = entities.pictures[0] if entities.pictures else None
     used: list[Result] = [found]
+    if len(regions) > 1 and len(entities.regions) > 1 and not _DISTANCE.search(question.plain):
+        return _size_comparison(
+            found, [measure_region(subject, each.region, picture) for each in regions[:2]]
+        )
     if len(entities.regions) > 1 or (
         len(regions) > 1 and re.search(r"\b(?:apart|between)\b", question.plain)
     ):
@@ -302,6 +324,17 @@ def reply_measure(subject: Subject, question: Question, entities: Entities) -> D
     return Draft(tuple(claims), tuple(used))
 
 
+_DISTANCE = re.compile(r"\b(?:apart|between|far|distan\w+|close\w*|near\w*|gap|space)\b")
+
+
+def _size_comparison(found: PictureFindings, measured: Sequence[RegionMeasures]) -> Draft:
+    """Which of two regions is larger by area, and the sizes of both."""
+    one, other = sorted(measured, key=lambda each: -each.area)
+    how = "is larger than" if one.area > other.area else "is as large as"
+    lead = make_claim(f"{one.region} {how} {other.region} by its area.", (one.region, other.region))
+    return Draft((lead, *map(_size_claim, measured)), (found, *measured))
+
+
 def reply_change(subject: Subject, question: Question, entities: Entities) -> Draft:
     """What is missing, extra or changed in comparison with the reference."""
     found = show_findings(subject, entities.picture)
@@ -318,7 +351,8 @@ def reply_change(subject: Subject, question: Question, entities: Entities) -> Dr
     tally = _ChangeCounts(ids=_region_ids(found.regions), changes=counts)
     said = join_words([f"{number} {name}" for name, number in counts.items()])
     verb = "place differs" if counted.count == 1 else "places differ"
-    claims = [make_claim(f"{counted.count} {verb} from the reference: {said}.", counted.ids)]
+    number = regions_counted(found.regions).capitalize()
+    claims = [make_claim(f"{number} {verb} from the reference: {said}.", counted.ids)]
     claims += [
         make_claim(
             f"{region.region}: {region.change or 'changed'} {_position_phrase(region.position)}"
@@ -335,6 +369,10 @@ def reply_compare(subject: Subject, question: Question, entities: Entities) -> D
     if len(entities.pictures) == 2:
         both = compare_pictures(subject, *entities.pictures)
         text = f"{both.higher} scores higher, by {both.score_difference:.3g}."
+        if not both.score_difference:
+            text = f"Both score alike: {both.first.score:.3g}."
+        if len({subject.picture(name).profile_digest for name in entities.pictures}) > 1:
+            text = "Their scores can't be compared: they were judged by different profiles."
         verdicts = [verdict_claim(both.first), verdict_claim(both.second)]
         return Draft((*verdicts, make_claim(text, both.ids)), (both,))
     found = show_findings(subject, entities.picture)
@@ -342,11 +380,12 @@ def reply_compare(subject: Subject, question: Question, entities: Entities) -> D
     if not regions:
         return _no_region_draft(found)
     beside = compare_with_normal(subject, regions[0].region, entities.picture)
-    way = "darker" if beside.difference < 0 else "lighter"
+    way = f"{abs(beside.difference):g} {'darker' if beside.difference < 0 else 'lighter'}"
+    way = way if beside.difference else "as bright"
     claims = [
         make_claim(
             f"There {beside.against} has a mean grey level of {beside.normal_mean_grey:g}; "
-            f"{beside.region} has {beside.mean_grey:g}, which is {abs(beside.difference):g} {way}.",
+            f"{beside.region} has {beside.mean_grey:g}, which is {way}.",
             beside.ids,
         ),
         make_claim(

@@ -33,6 +33,13 @@ QUOTED = re.compile(r"“[^”]*”|\"[^\"]*\"|«[^»]*»|„[^“”]*[“”]|
 FILE_NAME = re.compile(r"[\w./-]+\.(?:jpe?g|png|bmp|tiff?|webp|mp4|avi|mkv|mov|webm)\b", re.I)
 """Name or path of a picture or clip."""
 
+LEFT_OUT = re.compile(
+    r"\b(?:except|excepting|excluding|apart from|but not|leaving out)(?: for)?"
+    rf" (?:the |picture |clip )*{FILE_NAME.pattern}",
+    re.I,
+)
+"""A picture or clip that a question leaves out by name."""
+
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 _ORDINAL = rf"the ({'|'.join(ORDINALS)}|last)"
 _PICTURE_NOUN = r"(?: (?:one|of them|picture|image|tile|part|clip|board))"

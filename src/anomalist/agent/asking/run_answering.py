@@ -56,6 +56,8 @@ _NO_CLOCK = "At what time of day something happened is not recorded: times count
 _CLOCK_HELP = "Where the names of the clips hold the hour, name the clip or its folder."
 
 _KEEPS_INTENT = ("ship", "missed", "sure", "compare")
+_OF_PICTURES = ("ship", "missed", "sure", "why")
+"""Intents whose replies are about the calibration and the severities of pictures."""
 
 
 def answers_run(subject: Subject, entities: Entities) -> bool:
@@ -207,6 +209,8 @@ def _by_intent(
 ) -> RunDraft | None:
     places = (*_PLACES, "name", "time", "clock", "hour", "kind", "kinds", "place")
     where = tuple(each for each in reading.where if each.column in places)
+    if intent in _OF_PICTURES and not known.tables.count("pictures"):
+        return _queried(known, _clips_query(intent, where), reading, form, intent)
     if intent == "ship":
         return ship_draft(known.tables, where, plan)
     if intent == "missed":
@@ -220,6 +224,16 @@ def _by_intent(
     if intent == "compare":
         return _compared(known, reading, where, form, plain)
     return None
+
+
+def _clips_query(intent: RunIntent, where: tuple[Condition, ...]) -> Query:
+    """What the records of clips tell of such a question: events by kind, open clips by reason, or labels."""
+    if intent == "why":
+        return Query(table="events", where=where, by=("kind",))
+    if intent == "sure":
+        undecided = Condition(column="label", values=("undecided",))
+        return Query(table="clips", where=(*where, undecided), by=("why",))
+    return Query(table="clips", where=where, by=("label",))
 
 
 def _compared(

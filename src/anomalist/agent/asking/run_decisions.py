@@ -132,7 +132,7 @@ def _counts_claim(result: QueryResult, counts: dict[str, int]) -> Claim:
 def _chance_claims(alarms: int, judged: int, rate: float, expected: float, chance: float) -> list[Claim]:
     """False alarms that the rate alone gives, and whether so many alarms come from good parts."""
     text = (
-        f"The asked false-alarm rate of {percent_text(rate)} alone would give about {expected:.3g} alarms "
+        f"The false-alarm rate of {percent_text(rate)} alone would give about {expected:.3g} alarms "
         f"among {judged:,} good parts."
     )
     claims = [make_claim(text, (QUERY_ID,))]

@@ -279,7 +279,7 @@ def _query(state: ReadingState, where: tuple[Condition, ...]) -> Query | None:
         where or grouped or state.top or state.listing or state.table == "feedback"
     ):
         return None
-    if measure is None and not grouped and not state.top:
+    if state.top == 0 or (measure is None and not grouped and not state.top):
         return None
     if grouped and measure in (None, "list"):
         measure = "count"

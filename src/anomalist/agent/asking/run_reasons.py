@@ -102,9 +102,7 @@ def _near_claims(row: Sequence[Value | None]) -> list[Claim]:
     if not isinstance(score, float) or not isinstance(p_value, float) or not isinstance(rate, float):
         return []
     limit = f" under its threshold of {threshold:.3g}" if isinstance(threshold, float) else ""
-    text = (
-        f"{name}: score {score:.3g}{limit}, p = {p_value:.3g}, above the asked rate of {percent_text(rate)}"
-    )
+    text = f"{name}: score {score:.3g}{limit}, p = {p_value:.3g}, above the rate of {percent_text(rate)}"
     seen = (
         f"{regions:.0f} marked all the same"
         if isinstance(regions, float) and regions

@@ -179,10 +179,12 @@ def noun_phrase(query: Query, number: int, conditions: Sequence[Condition] | Non
 
 
 def cell_text(cell: Value | None) -> str:
-    """A cell in words: three significant digits, a dash for nothing."""
+    """A cell in words: three significant digits, large numbers in full; a dash for nothing."""
     if cell is None or cell == "":
         return "–"
-    return f"{cell:.3g}" if isinstance(cell, float) else str(cell)
+    if not isinstance(cell, float):
+        return str(cell)
+    return f"{cell:,.0f}" if 999.5 <= abs(cell) < 1e15 else f"{cell:.3g}"
 
 
 def percent_text(share: float) -> str:
@@ -253,16 +255,18 @@ def _single_sentence(result: QueryResult) -> str:
     what = noun_phrase(query, result.matched)
     if result.value is None:
         word = result.rows[0][-1] if result.rows else None
-        return (
-            f"The {query.measure} of {query.of} over {result.matched:,} {what} is {word}."
-            if word is not None
-            else f"There is none: no {what} fit."
-        )
+        if word is not None:
+            return f"The {query.measure} of {query.of} over {result.rows[0][0]:,} {what} is {word}."
+        none = f"none of {result.matched:,} {what} has a {query.of}" if result.matched else f"no {what} fit"
+        return f"There is none: {none}."
     if query.measure == "share":
         count = round(result.value * result.matched)
         share = f"{percent_text(result.value)} of the {noun_phrase(query, 2)}"
         return f"{share} are {_part_words(query)}: {count:,} of {result.matched:,}."
-    return f"The {query.measure} of {query.of} over {result.matched:,} {what} is {result.value:.3g}."
+    measured = result.rows[0][0]
+    assert isinstance(measured, int)
+    what = noun_phrase(query, measured)
+    return f"The {query.measure} of {query.of} over {measured:,} {what} is {cell_text(result.value)}."
 
 
 def _bare_numbers(result: QueryResult) -> list[str]:
@@ -318,6 +322,10 @@ def _cell_phrase(column: str, cell: Value | None) -> str:
              "events": "{} events"}  # fmt: skip
     if column == "size" and isinstance(cell, float):
         return f"{percent_text(cell)} of the area"
+    if column in ("start", "end", "duration") and isinstance(cell, float):
+        cell = f"{cell:.1f}".removesuffix(".0")
+    if column == "events" and cell == 1:
+        return "1 event"
     return words.get(column, "{}").format(cell_text(cell))
 
 

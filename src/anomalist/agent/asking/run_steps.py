@@ -28,6 +28,7 @@ from anomalist.agent.asking.run_words import (
 )
 from anomalist.querying.columns import TableName
 from anomalist.querying.query import Condition, Measure, Operator
+from anomalist.vision.attributes import places_of
 
 ANOMALOUS = Condition(column="label", values=("anomalous",))
 FINDING_COLUMNS = ("label", "severity", "status", "kind", "kinds", "place")
@@ -449,7 +450,8 @@ def _times(state: ReadingState, vocabulary: RunVocabulary) -> None:
 def _places(state: ReadingState, vocabulary: RunVocabulary) -> None:
     for place, pattern in run_words().places.items():
         if state.take(rf"(?:\b(?:at|in|near|on) the )?{pattern.pattern}"):
-            state.add("place", "=", place)
+            sides = places_of(place) if state.about == "pictures" else (place,)
+            state.where.append(Condition(column="place", values=sides))
             return
 
 

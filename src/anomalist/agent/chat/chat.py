@@ -5,6 +5,7 @@ Also resolves evidence ids of answers: a crop for a region, a frame for an event
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -36,12 +37,13 @@ from anomalist.agent.chat.guardrails import (
 )
 from anomalist.agent.tools import TOOLS
 from anomalist.agent.tools.clips import frame_at
-from anomalist.agent.tools.memory import list_rules
+from anomalist.agent.tools.memory import find_rule
 from anomalist.agent.tools.pictures import compare_with_normal, show_findings, zoom
 from anomalist.agent.tools.records import query_records
 from anomalist.agent.tools.subject import Result, Subject
 from anomalist.errors import AnomalistError, DataError
-from anomalist.memory.cases import CaseStore, list_cases
+from anomalist.memory.cases import CaseStore
+from anomalist.storage.row_store import is_stored
 from anomalist.types.clip import EVENT_ID
 from anomalist.types.common import SEVERITIES, Answer
 from anomalist.types.image import REGION_ID, Inspection
@@ -175,10 +177,14 @@ class Chat:
     def cases(self) -> dict[str, bool]:
         """Ids of the cases that this conversation stored or took back, and whether each is undone."""
         stored = dict.fromkeys(stored_cases(self._conversations.messages(self.name)))
-        if not stored:
+        if not stored or not is_stored(self.subject.case_file):
             return {}
-        undone = {each.id: bool(each.undone) for each in list_cases(self.subject.case_file, undone=True)}
-        return {case: undone[case] for case in stored if case in undone}
+        found: dict[str, bool] = {}
+        with CaseStore(self.subject.case_file) as store:
+            for id in stored:
+                with contextlib.suppress(DataError):  # it was in another file of cases
+                    found[id] = bool(store.get(id).undone)
+        return found
 
     def last_case(self) -> str | None:
         """Id of the last case that was stored in this conversation and isn't undone."""
@@ -263,10 +269,9 @@ def open_evidence(chat: Chat, wanted: str, folder: Path) -> str:
     if id.startswith("case:"):
         return _open_case(subject, id)
     if id.startswith("rule:"):
-        for rule in list_rules(subject).rules:
-            if rule.rule == id:
-                return f"{id} ({rule.polarity}, severity {rule.severity}): {rule.text}"
-        raise DataError(f"There is no {id}.", ID_FORMATS)
+        rule = find_rule(subject, id)
+        off = "" if rule.enabled else ", disabled now"
+        return f"{id} ({rule.polarity}, severity {SEVERITIES[rule.severity]}{off}): {rule.text}"
     if id == "score":
         return _open_score(subject)
     if id == "query":

@@ -8,6 +8,7 @@ matches. The order of the options has no influence.
 from __future__ import annotations
 
 import math
+import re
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from anomalist.agent.choice.clip_match import ClipRecordMatcher
 from anomalist.agent.choice.evidence_match import RecordMatcher, TermMatch
-from anomalist.agent.choice.option_parsing import Term
+from anomalist.agent.choice.option_parsing import LEADING_AUXILIARY, Term
 from anomalist.agent.reasoning.claims import SCORE_ID
 from anomalist.agent.reasoning.wording import failure_sentence, join_words
 from anomalist.errors import DataError
@@ -41,6 +42,24 @@ _DESCRIPTIVE_ASPECTS = (
         "change",
     }
     | {"pace", "heading", "when", "lasting", "zone", "event"}
+)
+
+
+_QUANTITY = re.compile(
+    r"\bhow (?:many|much) (?:pixels|px|percent|per cent|milli|centi|times)"
+    r"|\d ?(?:%|percent\b|per cent\b|px\b|pixels?\b|mm\b|cm\b|µm\b|times\b)"
+    r"|\b(?:score|p[- ]value)\b.*\d",
+    re.I,
+)
+"""A length, share or score in a question: options are read for words, not for such numbers."""
+
+_WHICH = re.compile(r"\b(?:which|what|where)\b", re.I)
+_NOT_THERE = re.compile(
+    r"\b(?:which|what|where)\b[^.?!]*(?:\bnot|n['’]t)"
+    r"(?: (?:there|present|visible|shown|seen|found|marked|located|detected)\b|\s*[?.!]*$)"
+    r"|\bwhich (?:one |statement |answer |option |claim |of (?:these|them|the following)(?: \w+)? )?"
+    r"(?:is|are) (?:not (?:true|correct|right)|untrue|false|incorrect)\b",
+    re.I,
 )
 
 
@@ -97,6 +116,7 @@ def choose_by_evidence(
     DataError : too few, too many, empty or equal options.
     """
     options = tuple(" ".join(option.split()) for option in options)
+    question = LEADING_AUXILIARY.sub(r"\1", question)
     _check_options(options)
     counting = any(word in question.casefold() for word in ("how many", "number of", "count"))
     if not record.judged:
@@ -105,16 +125,21 @@ def choose_by_evidence(
     if isinstance(record, ClipRecord):
         matcher = ClipRecordMatcher.of(record, question)
     else:
-        matcher = RecordMatcher(record, score_map, likeness)
+        matcher = RecordMatcher(record, score_map, likeness).about(question)
     if matcher.unanswerable.search(question.casefold()):
         return _no_choice(options, f"The question is about something that a {matcher.what} can't tell.")
+    if _QUANTITY.search(question):
+        return _no_choice(options, "Options are not compared with measured numbers: ask without options.")
     question_terms = matcher.read(question)
     option_terms = [matcher.read(option, counting=counting) for option in options]
     if any(term.aspect == "named" for terms in option_terms for term in terms):
         # With labelled kinds, any other name of a kind means "none of these kinds".
         option_terms = [tuple(map(_as_unlabelled_kind, terms)) for terms in option_terms]
     matcher = matcher.narrowed(question_terms, option_terms)
-    fits = _option_matches(options, option_terms, question_terms, matcher)
+    if isinstance(matcher, RecordMatcher):
+        matcher = matcher.counting(question)
+    least = _asks_what_is_not(question, question_terms, option_terms)
+    fits = _option_matches(options, option_terms, question_terms, matcher, least=least)
     if all(fit is None for fit in fits):
         undecided = f" {record.why_undecided}" if record.label == "undecided" and record.why_undecided else ""
         return _no_choice(options, f"Nothing that was measured speaks to any of the options.{undecided}")
@@ -126,14 +151,33 @@ def choose_by_evidence(
         return _no_choice(options, "What was measured fits all options alike.")
     (first, *others) = best
     fit = fits[first]
+    if least and fit is not None and fit.value < NEUTRAL_MATCH:
+        return _no_choice(options, "What was measured speaks against none of the options.")
     if others:
         letters = join_words([string.ascii_uppercase[i] for i in best])
         return EvidenceChoice(options, probabilities, None, (), f"What was measured fits {letters} alike.")
     if fit is None:
         why = "What was measured speaks against the other options, but says nothing about the one left."
         return EvidenceChoice(options, probabilities, None, (), why)
-    claims = _choice_claims(fit, matcher)
+    claims = _choice_claims(fit, matcher, least=least)
     return EvidenceChoice(options, probabilities, string.ascii_uppercase[first], claims)
+
+
+def _asks_what_is_not(
+    question: str, question_terms: Sequence[Term], option_terms: Sequence[Sequence[Term]]
+) -> bool:
+    """Whether the option is asked for that does not fit: "where is it not?", "which side is fine?"."""
+    aspects = {term.aspect for terms in option_terms for term in terms} - {"others", "unsaid"}
+    if not aspects <= _DESCRIPTIVE_ASPECTS:
+        return False
+    if _NOT_THERE.search(question):
+        return True
+    labels = [term for term in question_terms if term.aspect == "label"]
+    asks_which = _WHICH.search(question) is not None
+    if not asks_which or any(("anomalous" in term.values) != term.negated for term in labels):
+        return False
+    # "Which side is fine?" is about places; "what colour has a good one?" is not about this picture.
+    return bool(labels) and (aspects <= {"place", "edge"} or all(term.negated for term in labels))
 
 
 def _nearly_best(probabilities: Sequence[float], margin: float) -> tuple[int, ...]:
@@ -161,8 +205,13 @@ def _option_matches(
     option_terms: Sequence[tuple[Term, ...]],
     question_terms: tuple[Term, ...],
     matcher: RecordMatcher | ClipRecordMatcher,
+    *,
+    least: bool,
 ) -> list[TermMatch | None]:
-    """Match of each option; that of "none of these" is one minus the best of the others."""
+    """Match of each option; that of "none of these" is one minus the best of the others.
+
+    ``least``: what does not fit is asked for, so that each match is turned round.
+    """
     label_open = any(term.aspect in ("label", "answer") for terms in option_terms for term in terms)
     fits = [_joint_match(terms, question_terms, matcher, implied=label_open) for terms in option_terms]
     describing = [any(term.aspect in _DESCRIPTIVE_ASPECTS for term in terms) for terms in option_terms]
@@ -171,6 +220,8 @@ def _option_matches(
         if any(describing) and not describing[i] and fit is not None and _affirms(terms):
             # "A defect of some sort" is less specific than the other options.
             fits[i] = TermMatch(NEUTRAL_MATCH * fit.value, fit.evidence)
+    if least:
+        fits = [None if fit is None else TermMatch(1 - fit.value, fit.evidence) for fit in fits]
     decided = [fit for fit in fits if fit is not None]
     for i, terms in enumerate(option_terms):
         wanted = next((term.values for term in terms if term.aspect == "others"), None)
@@ -232,13 +283,16 @@ def _match_answer(
     return TermMatch(1 - fit.value, fit.evidence)
 
 
-def _choice_claims(fit: TermMatch, matcher: RecordMatcher | ClipRecordMatcher) -> tuple[Claim, ...]:
+def _choice_claims(
+    fit: TermMatch, matcher: RecordMatcher | ClipRecordMatcher, *, least: bool
+) -> tuple[Claim, ...]:
     """A claim on what the choice rests on, then the record's claims that cite nothing else."""
+    how = "least" if least else "best"
     cases = [id for id in fit.evidence if id.startswith("case:")]
     words = ["the score" if id == SCORE_ID else id for id in fit.evidence if id not in cases]
     words += [f"{len(cases)} labelled case{'s' if len(cases) > 1 else ''}"] if cases else []
     lead = Claim(
-        text=f"Of the options it fits best what was measured ({join_words(words)}).", evidence=fit.evidence
+        text=f"Of the options it fits {how} what was measured ({join_words(words)}).", evidence=fit.evidence
     )
     details = (claim for claim in matcher.claims if set(claim.evidence) <= set(fit.evidence))
     return (lead, *details)

@@ -5,6 +5,7 @@ Regions are matched by shape, size, tone, direction and place, weighted by their
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,13 +13,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anomalist.agent.choice.option_parsing import UNANSWERABLE, Term, normalised_name, parse_terms
+from anomalist.agent.choice.option_parsing import (
+    MAX_COUNT,
+    UNANSWERABLE,
+    Term,
+    counted_thing,
+    normalised_name,
+    parse_terms,
+)
 from anomalist.agent.reasoning.claims import SCORE_ID
 from anomalist.agent.reasoning.wording import LINE_ELONGATION, reference_kind
 from anomalist.types.common import SEVERITIES, Box, Claim, FloatArray
-from anomalist.types.image import Record, Region
+from anomalist.types.image import REGION_ID, Record, Region
 from anomalist.vision.attributes import MIN_ELONGATION, POSITIONS
 from anomalist.vision.calibration import DEFAULT_RATE
+from anomalist.vision.regions import MOST_REGIONS
 
 if TYPE_CHECKING:
     from anomalist.vision.detectors.known_kinds import KindSimilarity
@@ -35,6 +44,11 @@ AXIS_TOLERANCE = 20.0
 
 RegionMatcher = Callable[[Region, frozenset[str], tuple[int, int]], float]
 """Maps a region, the accepted values, and (height, width) of the picture to a match value, 0 to 1."""
+
+
+def named_regions(text: str) -> tuple[str, ...]:
+    """The ids of regions in a text; what is a part of a file name is none."""
+    return tuple(dict.fromkeys(map(str.upper, _REGION_ID.findall(text))))
 
 
 def weight(region: Region, top: float) -> float:
@@ -110,6 +124,12 @@ REGION_MATCHERS: dict[str, RegionMatcher] = {
     "kind": lambda region, values, size: _match_if(reference_kind(region, size) in values),
 }
 
+
+_COUNTED_ASPECTS = frozenset({"kind", "named", "form", "tone", "size", "colour", "texture"})
+"""Aspects of what is counted that each region has by itself."""
+
+_REGION_ID = re.compile(rf"(?<![\w./-]){REGION_ID}(?![\w-]|\.\w)", re.I)
+_BY_AREA = re.compile(r"\b(?:largest|biggest|smallest)\b", re.I)
 
 VERDICT_LEAN = 0.55
 """Least probability of the recorded label, and upper limit for either label of an undecided record."""
@@ -193,11 +213,41 @@ class RecordMatcher:
         """The matcher for the regions at a place in the question, unless options are places, yes or no."""
         if any(term.aspect in ("place", "answer") for terms in option_terms for term in terms):
             return self
-        places = frozenset(at for term in question_terms if term.aspect == "place" for at in term.values)
+        counted = any(term.aspect == "count" for terms in option_terms for term in terms)
+        named = [term for term in question_terms if term.aspect == "place"]
+        # Of a side, what is at its corners is counted, too.
+        places = {at for term in named for at in (*term.values, *(term.near_values if counted else ()))}
         if not places:
             return self
         regions = tuple(region for region in self.record.regions if region.attributes.position in places)
         return RecordMatcher(self.record.replace(regions=regions), self.score_map, self.likeness)
+
+    def about(self, question: str) -> RecordMatcher:
+        """The matcher for the regions that a question names, or for the largest or smallest one."""
+        regions = self.record.regions
+        named = named_regions(question)
+        meant = tuple(region for region in regions if region.id in named)
+        if not meant and regions and (order := _BY_AREA.search(question)):
+            most = min if order[0].casefold() == "smallest" else max
+            meant = (most(regions, key=lambda region: region.area),)
+        if not meant or len(meant) == len(regions):
+            return self
+        return RecordMatcher(self.record.replace(regions=meant))  # map and likeness are of all of them
+
+    def counting(self, text: str) -> RecordMatcher:
+        """The matcher for the regions that a text counts: of "two scratches" those that are like one."""
+        terms = [term for term in self.read(counted_thing(text)) if term.aspect in _COUNTED_ASPECTS]
+        if not any(term.aspect in ("kind", "named") for term in terms):
+            return self
+        alone = (
+            (region, RecordMatcher(self.record.replace(regions=(region,)))) for region in self.record.regions
+        )
+        fits = tuple(region for region, one in alone if all(one._holds(term) for term in terms))
+        return RecordMatcher(self.record.replace(regions=fits), self.score_map, self.likeness)
+
+    def _holds(self, term: Term) -> bool:
+        found = self.fit(term)
+        return found is not None and found.value > 0.5
 
     def fit(self, term: Term) -> TermMatch | None:
         """Match one term against the record; None for "answer", "others" and "unsaid", which need more."""
@@ -280,6 +330,10 @@ class RecordMatcher:
         if self.anomalous is None:
             return None
         have = 0 if self.record.label == "normal" else len(self.record.regions)
+        numbers = {int(value) for value in values if value.isdigit()}
+        beyond = set(range(MOST_REGIONS, MAX_COUNT + 1))
+        if have >= MOST_REGIONS and numbers & beyond and not beyond <= numbers:
+            return None  # no more of them are measured
         return match_count(values, have, tuple(region.id for region in self.record.regions) or (SCORE_ID,))
 
     def _severity(self, values: frozenset[str]) -> TermMatch | None:
@@ -342,7 +396,7 @@ def match_count(values: frozenset[str], have: int, ids: tuple[str, ...]) -> Term
     """Match a number, or "several", with a count."""
     if "several" in values:
         return TermMatch(CERTAIN_MATCH if have > 1 else 1 - CERTAIN_MATCH, ids)
-    off = min(abs(int(value) - have) for value in values)
+    off = min((abs(int(value) - have) for value in values), default=2)  # none is fewer than 0
     return TermMatch((CERTAIN_MATCH, 0.3)[off] if off < 2 else 1 - CERTAIN_MATCH, ids)
 
 

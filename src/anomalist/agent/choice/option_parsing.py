@@ -65,7 +65,7 @@ PHRASES: dict[str, Meaning] = {
         "damaged, wrong, fault, faults, faulty, flaw, flaws, flawed, bad, problem, problems, blemish,"
         "blemishes, irregularity, irregularities, imperfection, imperfections, unusual, suspicious, reject,"
         "rejected, unacceptable, impaired, not ok, nok, fails, failed, out of order, amiss, issue, issues,"
-        "off, stands out, imperfect, odd, broken",
+        "off, stands out, imperfect, odd, broken, ng",
         normal="normal, fine, ok, okay, good, intact, perfect, flawless, defect free, faultless, healthy,"
         "acceptable, accepted, pass, passes, passed, clean, undamaged, unharmed, all right, alright, "
         "in order, unremarkable, as it should be, as expected, regular, sound, error free, fault free,"
@@ -158,6 +158,12 @@ BOUNDS: dict[str, Callable[[int], tuple[int, int]]] = {
 }
 """Maps the number after a phrase to the range that is meant, inclusive."""
 
+_OPEN_RANGES: dict[str, Callable[[int], tuple[int, int]]] = {
+    **dict.fromkeys(("more", "greater"), BOUNDS["at least"]),
+    **dict.fromkeys(("fewer", "less"), BOUNDS["at most"]),
+}
+"""The same for the word after a number and "or"."""
+
 COUNTED_NOUNS = word_set(
     "defect defects anomaly anomalies region regions place places spot spots flaw flaws fault faults scratch "
     "scratches hole holes crack cracks area areas one ones difference differences event events incident "
@@ -228,6 +234,8 @@ def parse_terms(
     counting : whether a bare number is a count.
     phrases : the lexicon; that of pictures by default.
     """
+    text = re.sub(r"(?<=\d)\s*[-–—]\s*(?=\d)", " to ", text)
+    text = re.sub(r"(?<=\d)\s*\+", " or more", text)
     terms: list[Term] = []
     named = {normalised_name(name): name for name in names}
     for number, (words, carried) in enumerate(_clauses(text)):
@@ -236,6 +244,27 @@ def parse_terms(
             words, carried = words[1:], False
         terms += _clause_terms(words, _Vocabulary(named, phrases, counting), carried)
     return tuple(dict.fromkeys(terms))
+
+
+_NUMBER_WORDS = "|".join(word for word in NUMBERS if word != "single")
+_COUNTED = re.compile(rf"\b(?:how many|number of|{_NUMBER_WORDS})((?:\s+[^\W\d_][\w'-]*){{1,4}})", re.I)
+_AFTER_NOUN = word_set(
+    "is are was were there here do does did can has have of on at in to or and with visible found marked"
+)
+
+
+def counted_thing(text: str) -> str:
+    """What a text counts, without the number: "dark scratches"; empty where it counts nothing."""
+    found = _COUNTED.search(text)
+    words = found[1].split() if found else []
+    end = next((at for at, word in enumerate(words) if word.casefold() in _AFTER_NOUN), len(words))
+    return " ".join(words[:end])
+
+
+LEADING_AUXILIARY = re.compile(
+    r"^(\W*(?:is|are|was|were|has|have|had|do|does|did|ca|could|should|would))n['’]t\b", re.I
+)
+"""Not in it negates nothing: "Isn't it fine?" asks whether it is fine."""
 
 
 def normalised_name(name: str) -> str:
@@ -333,16 +362,39 @@ def _parse_at(words: Sequence[str], at: int, known: _Vocabulary) -> tuple[int, T
 
 
 def _parse_count(words: Sequence[str], counting: bool) -> tuple[int, Term | None]:
-    """Parse "two defects", "more than one event", and bare numbers if ``counting``."""
-    bound = next((b for b in BOUNDS if b.split() == list(words[:2])), None)
-    at = 2 if bound else 0
-    number = NUMBERS.get(words[at]) if at < len(words) else None
-    if number is None or not (counting or any(word in COUNTED_NOUNS for word in words[at + 1 : at + 3])):
+    """Parse "two defects", "1 to 3 events", and bare numbers if ``counting``."""
+    found = _number_range(words)
+    if found is None:
         return 1, None
-    if bound is None or not number.isdigit():
-        return at + 1, Term("count", frozenset({number}))
-    low, high = BOUNDS[bound](int(number))
-    return at + 1, Term("count", frozenset(map(str, range(max(0, low), high + 1))))
+    taken, values = found
+    if not (counting or any(word in COUNTED_NOUNS for word in words[taken : taken + 2])):
+        return 1, None
+    return taken, Term("count", values)
+
+
+def _number_range(words: Sequence[str]) -> tuple[int, frozenset[str]] | None:
+    """How many words a number or a range of numbers takes, and its numbers; None where there is none."""
+    bound = next((b for b in BOUNDS if b.split() == list(words[:2])), None)
+    between = words[0] == "between"
+    at = 2 if bound else 1 if between else 0
+    number = NUMBERS.get(words[at]) if at < len(words) else None
+    if number is None or (between and words[at + 1 : at + 2] != ["and"]):
+        return None
+    if not number.isdigit():
+        return at + 1, frozenset({number})
+    first, then = int(number), " ".join(words[at + 1 : at + 2])
+    last = words[at + 2] if at + 2 < len(words) else ""
+    if bound is not None:
+        return at + 1, _numbers(*BOUNDS[bound](first))
+    if then == "or" and last in _OPEN_RANGES:
+        return at + 3, _numbers(*_OPEN_RANGES[last](first))
+    if (then == "to" or between) and NUMBERS.get(last, "").isdigit():
+        return at + 3, _numbers(*sorted((first, int(NUMBERS[last]))))
+    return at + 1, frozenset({number})
+
+
+def _numbers(low: int, high: int) -> frozenset[str]:
+    return frozenset(map(str, range(max(0, low), high + 1)))
 
 
 def _parse_place(words: Sequence[str]) -> tuple[int, Term] | None:

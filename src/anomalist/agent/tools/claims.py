@@ -26,8 +26,8 @@ from anomalist.agent.reasoning.wording import failure_sentence, join_words, regi
 from anomalist.agent.tools.pictures import measure_region
 from anomalist.agent.tools.subject import Result, Subject
 from anomalist.errors import DataError
-from anomalist.querying.execution import run_query
-from anomalist.querying.query import QueryResult
+from anomalist.querying.execution import count_undecided, run_query
+from anomalist.querying.query import Condition, QueryResult
 from anomalist.types.clip import ClipRecord
 from anomalist.types.image import Record
 
@@ -42,6 +42,12 @@ TOLERANCE = 0.1
 
 _WHOLE = frozenset({"label", "count", "severity"})
 """Aspects of the record as a whole; all others are those of one region or event."""
+_NAMING = frozenset({"kind", "named", "form", "label"})
+"""Aspects that say what a thing is."""
+
+_AND_ANOTHER = re.compile(r"(?:\band\b|[,;:])\s+(?=(?:an?|another|one|the other)\b)", re.I)
+"""What stands between things that a sentence lists."""
+
 _FILLERS = word_set(
     "the a an is are was were be been being it its this that these those there here of on in at to with "
     "and or as by for near around side part picture image photo frame clip video footage scene camera "
@@ -156,7 +162,8 @@ class _Reading:
         plain = _ID.sub(" ", plain)
         terms = self.matcher.read(plain)
         unread = _unread_words(plain, self.matcher.read)
-        told = [*measured, *self._whole(terms), *self._of_one_row(terms, rows)]
+        things = (told for each in self._things(plain, terms) for told in self._of_one_row(each, rows))
+        told = [*measured, *self._whole(terms), *things]
         return self._decided(told, unread)
 
     def _decided(self, told: Sequence[_Told], unread: tuple[str, ...]) -> ClaimCheck:
@@ -188,8 +195,7 @@ class _Reading:
             return " ".join(shown) or "Nothing stands out in the clip."
         size = (record.height or 1, record.width or 1)
         places = [
-            f"{region.id}: {region_sentence(region, size, 'the inspected area', record.basis)}"
-            for region in record.regions[:3]
+            region_sentence(region, size, "the inspected area", record.basis) for region in record.regions[:3]
         ]
         return " ".join(places) or "No place stands out."
 
@@ -213,15 +219,22 @@ class _Reading:
             )
         return [(id, row) for id, row in rows if not wanted or id in wanted]
 
+    def _things(self, plain: str, terms: tuple[Term, ...]) -> list[tuple[Term, ...]]:
+        """The terms of each thing that a sentence lists: "a scratch at the left and a bright spot"."""
+        parts = [self.matcher.read(part) for part in _AND_ANOTHER.split(plain)]
+        listed = all(any(term.aspect in _NAMING for term in part) for part in parts)
+        return parts if listed and not any(term.negated for term in terms) else [terms]
+
     def _whole(self, terms: Sequence[Term]) -> Iterator[_Told]:
+        matcher = self.matcher
+        counted = matcher.counting(self.text) if isinstance(matcher, RecordMatcher) else matcher
         for term in terms:
             if term.aspect in _WHOLE:
-                fit = self.matcher.fit(term)
+                fit = (counted if term.aspect == "count" else matcher).fit(term)
                 if fit is None:
                     yield _Told(_words(term), None)
                 else:
-                    value = _as_label(fit) if term.aspect == "label" else fit.value
-                    yield _Told(_words(term), value, fit.evidence)
+                    yield _Told(_words(term), _as_recorded(fit), fit.evidence)
 
     def _of_one_row(self, terms: Sequence[Term], rows: Sequence[tuple[str, Matcher]]) -> Iterator[_Told]:
         """Terms that one and the same region or event has to fit; and those that none may fit."""
@@ -281,8 +294,8 @@ def _least(fits: Iterator[TermMatch | None]) -> tuple[int, float]:
     return len(known), min(known, default=0.0)
 
 
-def _as_label(fit: TermMatch) -> float:
-    """A label is recorded, not measured with doubt: which side of one half it is on decides."""
+def _as_recorded(fit: TermMatch) -> float:
+    """What is recorded of the whole is not measured with doubt: which side of one half it is on decides."""
     return 1.0 if fit.value > 0.5 else 0.0
 
 
@@ -339,7 +352,19 @@ def _check_run(subject: Subject, sentence: str) -> ClaimCheck:
     right = result.matched == total and (found["of"] is None or int(found["of"]) == whole.matched)
     of = f"{whole.matched} ({whole.reading})" if whole is not result else f"{result.of}"
     why = f"Of {of}, {result.matched} ({result.reading})."
+    _, left = count_undecided(known.tables, result.query)
+    if left:
+        why += f" {left} could not be judged or {'is' if left == 1 else 'are'} undecided."
+    if left and (right if number == 0 else number == "all" and _all_decided_fit(known, whole, result)):
+        return _result(sentence, "not testable", why, ("query",))
     return _result(sentence, "borne out" if right else "contradicted", why, ("query",))
+
+
+def _all_decided_fit(known: RunTables, whole: QueryResult, result: QueryResult) -> bool:
+    """Whether what does not fit of some records is only what has no verdict, so that all may fit."""
+    open_ones = Condition(column="label", values=("undecided", ""))
+    left = whole.query.replace(where=(*whole.query.where, open_ones))
+    return result.matched + run_query(known.tables, left).matched == whole.matched
 
 
 def _counted(

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import Field
 
 from anomalist.agent.choice.evidence_choice import choose_by_evidence
+from anomalist.agent.choice.evidence_match import named_regions
 from anomalist.agent.reasoning.policy import decide_label
 from anomalist.agent.reasoning.severity import picture_severity, region_severity
 from anomalist.agent.reasoning.wording import failure_sentence
@@ -235,6 +236,8 @@ def choose_option(
         source, choice = clip.source, choose_by_evidence(question, options, clip)
     else:
         record = subject.picture(picture)
+        for id in named_regions(question) if record.regions else ():
+            subject.region(id, picture)  # raises DataError for an unknown id
         inspection = subject.inspections.get(record.source)
         evidence = None if inspection is None else inspection.evidence
         score_map = None if evidence is None else evidence.score_map

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import sys
 from collections import Counter
 from collections.abc import Iterable
@@ -21,9 +22,11 @@ from anomalist.agent.reasoning.wording import failure_sentence, region_kind
 from anomalist.agent.tools.subject import Result, Subject
 from anomalist.errors import DataError
 from anomalist.memory.cases import Case, CaseStore, Feedback
+from anomalist.memory.rules.rule import Rule, shipped_anomalies
 from anomalist.storage.row_store import is_stored
 from anomalist.types.common import SEVERITIES, Label
 from anomalist.types.image import Record
+from anomalist.vision.attributes import places_of
 
 MAX_ROWS = 50
 """Most rows that a search returns; its count is that of all."""
@@ -226,6 +229,22 @@ def list_rules(subject: Subject, profile: str | None = None) -> ProfileRules:
     )
 
 
+def find_rule(subject: Subject, id: str) -> Rule:
+    """The rule with an id of any profile of the pictures or clips, whether it is applied or disabled.
+
+    Those that ship are found where a profile has its own by now, too: older records cite them. Raises
+    DataError where there is none.
+    """
+    from anomalist.memory.rules.store import current_rules
+
+    profiles = [*(each.profile for each in subject.records), *(each.scene for each in subject.clips)]
+    own = (current_rules(name, subject.case_file) for name in dict.fromkeys(filter(None, profiles)))
+    for rule in (*itertools.chain.from_iterable(own), *shipped_anomalies()):
+        if rule.id == id:
+            return rule
+    raise DataError(f"There is no {id}.", "Ask for those that hold: list the rules.")
+
+
 def apply_rules(subject: Subject, text: str | None = None, picture: str | None = None) -> ProfileRules:
     """Match the rules with a sentence, or with what was measured on a picture or in a clip.
 
@@ -282,6 +301,7 @@ def search_records(
 
     ``since`` and ``until`` are dates (2026-01-31), or "today", "yesterday", "this week", "this month".
     """
+    places = None if position is None else places_of(position)
     every = {(record.source, record.time): record for record in (*subject.past, *subject.records)}
     first = None if since is None else _iso_date(since)
     last = None if until is None else _iso_date(until)
@@ -294,7 +314,7 @@ def search_records(
         and (last is None or ((record.time or "")[:10] or "9") <= last)
         and (record.severity or 0) >= least_severity
         and (name is None or name.lower() in record.source.lower())
-        and (position is None or any(region.attributes.position == position for region in record.regions))
+        and (places is None or any(region.attributes.position in places for region in record.regions))
     ]
     found.sort(key=lambda record: (-(record.severity or 0), record.p_value or 1, -(record.score or 0)))
     rows = tuple(
@@ -350,8 +370,9 @@ def _profile_name(subject: Subject, picture: str | None = None) -> str:
 
 
 def _sentences(subject: Subject, picture: str | None) -> list[str]:
-    if subject.clips and picture is None:
-        return [event.caption.text for clip in subject.clips for event in clip.events]
+    if subject.clips and (picture is None or not subject.records):
+        clips = subject.clips if picture is None else (subject.clip(picture),)
+        return [event.caption.text for clip in clips for event in clip.events]
     record = subject.picture(picture)
     return list(_region_sentences(record))
 

@@ -19,6 +19,7 @@ from anomalist.agent.tools.subject import Result, Subject
 from anomalist.errors import DataError
 from anomalist.types.common import SEVERITIES, Box, Claim, Label, UInt8Array
 from anomalist.types.image import Calibration, KnownKind, Record, Region
+from anomalist.vision.attributes import places_of
 
 _CLOSE_UP = "The closer look"
 
@@ -400,15 +401,16 @@ def count_regions(
 ) -> RegionCount:
     """Count the marked regions of a picture; only those at a position or of a kind, where named.
 
-    ``position`` is one word of the 3×3 grid: "upper left", "top", "centre", …
+    ``position`` is one word of the 3×3 grid: "upper left", "top", "centre", …; a side holds its corners, too.
     """
     record = subject.picture(picture)
+    places = None if position is None else places_of(position)
     size = (record.height or 1, record.width or 1)
     kinds = {region.id: region_kind(region, size) for region in record.regions}
     counted = [
         region
         for region in record.regions
-        if (position is None or region.attributes.position == position)
+        if (places is None or region.attributes.position in places)
         and (kind is None or kinds[region.id] == kind)
     ]
     by_size = sorted(counted, key=lambda region: -region.area)

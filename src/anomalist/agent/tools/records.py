@@ -110,11 +110,20 @@ def subject_tables(subject: Subject) -> Tables:
 
 def _feedback_version(path: Path) -> tuple[int, int]:
     if shared_rows(path) is None:  # opening a file checks all of it
-        return (path.stat().st_mtime_ns, 0) if path.exists() else (0, 0)
+        # What is added while others hold the file open is in its log, not in the file.
+        return _modified(path), _modified(path.with_name(f"{path.name}-wal"))
     if not is_stored(path):
         return 0, 0
     with CaseStore(path) as store:
         return store.version()
+
+
+def _modified(path: Path) -> int:
+    """When a file was last written, ns; 0 where there is none."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def _find_kept(made_of: tuple[tuple[Any, ...], ...], cases: tuple[Path, tuple[int, int]]) -> Tables | None:
