@@ -161,7 +161,7 @@ def _list_pictures(paths: Sequence[str]) -> tuple[Path, ...]:
 
     listing = list_images([Path(path) for path in paths])
     if listing.skipped:
-        err.print(f"{listing.skipped} files that are not pictures by name were left out.")
+        err.print(f"Files left out, as their names are not those of pictures: {listing.skipped}.")
     if not listing.images:
         raise DataError(f"No pictures in {', '.join(paths)}.")
     return listing.images

@@ -293,7 +293,7 @@ def _triage_all(
 
     listing = list_videos(paths)
     if listing.skipped:
-        err.print(f"{listing.skipped} files that are not videos by name were left out.")
+        err.print(f"Files left out, as their names are not those of videos: {listing.skipped}.")
     videos = [video for video in listing.videos if not is_cut_clip(video, out)]
     if not videos:
         raise DataError(f"No videos in {', '.join(paths)}.")

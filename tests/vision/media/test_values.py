@@ -206,6 +206,13 @@ def test_single_hot_and_dead_pixels_are_replaced_and_counted_and_larger_spots_st
     assert (other.pixels[50:52, 20:22] > 200).all()
 
 
+def test_a_hot_pixel_of_a_colour_picture_is_one_pixel() -> None:
+    colour = np.repeat(frame(1)[..., None], 3, axis=2)
+    colour[10, 10] = 65535
+    colour[20, 20, 1] = 65535
+    assert replace_impulses(colour, ValueScale(start=0, stop=4000))[1] == 2
+
+
 def test_smooth_pictures_have_no_impulses() -> None:
     values = frame(1).astype(np.float32)
     replaced, count = replace_impulses(values, ValueScale(start=0, stop=4000))

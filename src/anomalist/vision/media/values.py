@@ -74,7 +74,7 @@ def replace_impulses(values: Values, scale: ValueScale) -> tuple[Values, int]:
     replaced = work
     for nearest, sign in ((cv2.dilate(work, around), 1.0), (cv2.erode(work, around), -1.0)):
         beyond = sign * (work.astype(np.float32) - nearest.astype(np.float32)) > least
-        found += int(beyond.sum())
+        found += int((beyond.any(axis=2) if beyond.ndim == 3 else beyond).sum())
         if beyond.any():
             replaced = np.where(beyond, nearest, replaced)
     return replaced, found
