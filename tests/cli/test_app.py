@@ -50,7 +50,7 @@ def test_json_rows_go_to_stdout_and_everything_else_to_stderr(tiles_profile: Pro
     assert list(found[0])[: len(ORDER)] == ORDER
     assert found[1]["label"] == "anomalous"
     assert done.returncode == 3
-    assert "1 files that are not pictures" in done.stderr
+    assert "not those of pictures: 1." in done.stderr
 
 
 def test_without_json_a_table_names_every_picture(tiles_profile: Profile, mixed: Path) -> None:
