@@ -270,6 +270,7 @@ def _ensemble_parts(detector: EnsembleDetector, stored: Arrays, settings: Mappin
             "name": "ensemble",
             "side": settings["side"],
             "strips": settings.get("strips", False),
+            "tiles_in_roi": settings.get("tiles_in_roi", False),
             "weights": settings["weights"],
             "map_weights": detector.map_weights,
             "models": settings["models"],

@@ -155,7 +155,7 @@ def read_normals(
     for done, path in enumerate(paths, 1):
         try:
             media = load_image(path, scale=scale)
-            pictures.append(detector.prepare(media.pixels))
+            pictures.append(_prepare(detector, media.pixels, roi))
             samples.append(InputSample.of(media.pixels, roi))
             kept.append(path)
             hashes.append(media.sha256)
@@ -182,6 +182,12 @@ def read_normals(
         tuple(samples),
         scale,
     )
+
+
+def _prepare(detector: type[Detector], pixels: UInt8Array, roi: BoolArray | None) -> Any:  # noqa: ANN401
+    """What learning keeps of a picture; a detector that keeps parts of it takes them from inside the ROI."""
+    within = getattr(detector, "prepare_within", None)
+    return detector.prepare(pixels) if roi is None or within is None else within(pixels, roi)
 
 
 def _refuse_copies_apart(paths: Sequence[Path], hashes: Sequence[str], labels: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ by nearest neighbour to the sizes that it is needed in.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +44,16 @@ def resize_roi_to_grid(roi: BoolArray | None, shape: tuple[int, ...]) -> BoolArr
         return None
     resized = _resize_nearest(roi, shape)
     return resized if resized.any() else np.ones(shape[:2], bool)
+
+
+def roi_of_each(roi: BoolArray | Sequence[BoolArray | None] | None, count: int) -> list[BoolArray | None]:
+    """Region of interest of each of ``count`` pictures, by one of all of them or by one of each."""
+    return [roi] * count if roi is None or isinstance(roi, np.ndarray) else list(roi)
+
+
+def reaches_grid(roi: BoolArray, shape: tuple[int, ...]) -> bool:
+    """Whether something of a region of interest is left on a grid (h, w); see `resize_roi_to_grid`."""
+    return bool(_resize_nearest(roi, shape).any())
 
 
 def _resize_nearest(roi: BoolArray, shape: tuple[int, ...]) -> BoolArray:

@@ -21,6 +21,7 @@ from anomalist.vision.detectors.surface import SurfaceDetector
 from anomalist.vision.features.dinov2 import open_shared
 from scripts.generated_parts import make_part
 from tests.pictures import tile
+from tests.vision.detectors.test_ensemble import change_settings
 
 
 def part(seed: int, defect: str | None = None) -> UInt8Array:
@@ -63,6 +64,37 @@ def test_all_experts_of_the_ensemble_give_the_same(tmp_path: Path, monkeypatch: 
         scores, score_map = scorer.score(picture, None)
         assert scores[0] == pytest.approx(expected.scores[0], abs=5e-3, rel=1e-3)
         assert np.abs(score_map - expected.score_map).max() < 0.05 * max(1, np.abs(score_map).max())
+    open_shared.cache_clear()
+
+
+def test_tiles_keep_to_the_region_of_interest_with_and_without_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("features.dinov2", "detectors.token_memory"):
+        monkeypatch.setattr(f"anomalist.vision.{module}.uses_bfloat16", lambda device: False)
+    open_shared.cache_clear()
+    roi = np.zeros((384, 1600), bool)
+    roi[:, 500:] = True
+    groups = np.arange(2)
+    prepared = [EnsembleDetector.prepare_within(tile(seed, 1600)[:384], roi) for seed in groups]
+    data = LearningData(prepared, groups, leave_groups_out(groups), roi)
+    detector = EnsembleDetector.learn(data, LearningSettings("fast", 0), no_progress)
+    assert detector.fine is not None
+    hidden, shown = tile(5, 1600)[:384].copy(), tile(5, 1600)[:384].copy()
+    hidden[180:200, 340:360] = 5  # in a tile that lies partly inside
+    shown[180:200, 640:660] = 5  # in the same tile
+    clean, beside, found = detector.score([tile(5, 1600)[:384], hidden, shown], roi)
+    assert beside.scores[0] == clean.scores[0]
+    assert found.scores[0] > clean.scores[0] + 5
+    place = np.unravel_index(np.where(roi, found.score_map, -np.inf).argmax(), roi.shape)
+    assert abs(place[0] - 190) < 40 and abs(place[1] - 650) < 40
+    scores, score_map = scorer_of(detector, tmp_path).score(shown, roi)
+    assert scores[0] == pytest.approx(found.scores[0], abs=5e-3, rel=1e-3)
+    inside = np.abs(score_map - found.score_map)[roi]
+    assert inside.max() < 0.05 * np.abs(found.score_map).max()
+    change_settings(tmp_path / "detector.safetensors", lambda settings: settings.pop("tiles_in_roi"))
+    before = EnsembleDetector.load(tmp_path / "detector.safetensors")  # learned by a version without it
+    assert before.score([hidden], roi)[0].scores[0] > clean.scores[0] + 5
     open_shared.cache_clear()
 
 

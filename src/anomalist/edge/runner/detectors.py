@@ -18,6 +18,7 @@ from anomalist.edge.runner.kernels import (
     replicate,
     resize_area,
     resize_linear,
+    resize_nearest,
     warp_linear,
     zero,
 )
@@ -135,6 +136,12 @@ def top_mean(values: Array, inside: Array | None, share: float = 0.0) -> float:
     flat = values.ravel() if inside is None else values[inside]
     top = max(1, round(share * flat.size)) if share else min(_TOP_PIXELS, flat.size)
     return float(np.partition(flat, flat.size - top)[flat.size - top :].mean())
+
+
+def level_outside(values: Array, roi: Array | None) -> Array:
+    """A map with its median inside a region of interest where nothing counts."""
+    inside = grid_of(roi, values.shape)
+    return values if inside is None else np.where(inside, values, np.float32(np.median(values[inside])))
 
 
 class FusedMaps:
@@ -285,6 +292,7 @@ class EnsembleScorer:
         self._whole, self._fine = models["whole"], models.get("fine")
         self._weights, self._map_weights = settings["weights"], settings["map_weights"]
         self._strips: bool = settings["strips"]
+        self._tiles_in_roi: bool = settings.get("tiles_in_roi", False)
 
     def score(self, picture: Array, roi: Array | None) -> tuple[Array, Array]:
         """Score a picture; see `PictureScorer.score`."""
@@ -308,7 +316,18 @@ class EnsembleScorer:
         for (top, left), tile in tiles_of(large):
             height, width = tile.shape[:2]
             counts = None if inside is None else inside[top : top + height, left : left + width]
-            found, scores = fine.judge(tile, None)
+            if self._tiles_in_roi and counts is not None and not counts.any():
+                continue
+            found, scores = fine.judge(tile, counts if self._tiles_in_roi else None)
+            rows, columns = found[NEIGHBOURS].shape
+            if (
+                self._tiles_in_roi
+                and counts is not None
+                and not resize_nearest(counts, (rows, columns)).any()
+            ):
+                continue  # no token of the tile counts
+            if self._tiles_in_roi:
+                found = {name: level_outside(each, counts) for name, each in found.items()}
             tile_map = fine.joined_map(found, self._map_weights, tile, counts)
             maps.append(((top, left), tile_map + np.float32(shift)))
             if counts is None or counts.any():

@@ -125,6 +125,8 @@ class Detector(Protocol):
     With ``calibration = LEAVE_ONE_GROUP_OUT`` it has one model, and ``score_unseen(number, read, roi)``
     scores a normal picture that it has just learned from without those of the same object, and
     ``score_changed(number, picture, roi)`` a changed one, until ``forget_unseen()`` frees what that needs.
+    ``prepare_within(picture, roi)``, where there is one, is called instead of ``prepare`` with a region of
+    interest.
     """
 
     name: str

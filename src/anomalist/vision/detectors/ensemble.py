@@ -61,6 +61,7 @@ from anomalist.vision.detectors.labelled_defects import KnownDefect
 from anomalist.vision.detectors.memory_bank import MemoryBank
 from anomalist.vision.detectors.multiscale import (
     MultiscaleImage,
+    crop_roi,
     crop_tile,
     is_large,
     multiscale_image,
@@ -98,6 +99,11 @@ class EnsembleDetector:
     kinds : classifier of regions by known defects, if there are any.
     strips : whether strips are tiled at a resolution of their own; see `to_tiling_size`.
     map_weights : of the experts in the map; None for the weights of the score.
+
+    Attributes
+    ----------
+    tiles_in_roi : whether tiles that lie partly inside the region of interest are painted over and scored
+        inside it alone; False for what was learned before that.
     """
 
     name = "ensemble"
@@ -118,13 +124,18 @@ class EnsembleDetector:
         self.experts, self.weights, self.whole, self.fine = experts, dict(weights), whole, fine
         self.map_weights = dict(weights if map_weights is None else map_weights)
         self.kinds = kinds
-        self.strips = strips
+        self.strips, self.tiles_in_roi = strips, True
         self._unseen: _UnseenNormals | None = None
 
     @staticmethod
     def prepare(picture: UInt8Array) -> MultiscaleImage:
         """Reduce a picture to working size, and keep a few tiles of a large one."""
         return multiscale_image(picture)
+
+    @staticmethod
+    def prepare_within(picture: UInt8Array, roi: BoolArray) -> MultiscaleImage:
+        """As `prepare`, with tiles of what counts."""
+        return multiscale_image(picture, roi)
 
     @classmethod
     def learn(cls, data: LearningData, settings: LearningSettings, progress: Progress) -> Self:
@@ -139,12 +150,13 @@ class EnsembleDetector:
         whole, found = fit_ensemble_model(experts, normals, data.roi, progress, data.tokens)
         weights = learn_weights(experts, whole, found, normals, data.roi, progress)
         whole = with_level(without_idle(whole, weights), found.values(), weights)
-        tiles = [(tile, number) for number, one in enumerate(data.pictures) for tile in one.tiles]
-        fine = None
-        owners = np.array([number for _, number in tiles], np.int64)
-        if tiles:
-            tiled = NormalImages([t for t, _ in tiles], data.groups[owners], settings.seed, aligned=False)
-            fine, of_tiles = fit_ensemble_model(experts, tiled, None, progress)
+        fine, owners = None, np.empty(0, np.int64)
+        if tiles := _counting_tiles(experts, data):
+            owners, rois = np.array([one.owner for one in tiles], np.int64), [one.roi for one in tiles]
+            images = [one.pixels for one in tiles]
+            tiled = NormalImages(images, data.groups[owners], settings.seed, aligned=False)
+            inside = None if data.roi is None else rois
+            fine, of_tiles = fit_ensemble_model(experts, tiled, inside, progress)
             fine = with_level(without_idle(fine, weights), of_tiles.values(), weights)
         detector = cls(experts, weights, whole, fine, map_weights=map_weights(weights))
         if data.defects:
@@ -236,13 +248,17 @@ class EnsembleDetector:
         large = to_tiling_size(picture, strips=self.strips)
         shape, where = large.shape[:2], tile_origins(large.shape)
         leave = None if number is None or self._unseen is None else self._unseen.tiles_of(number)
-        tiles = [crop_tile(large, place) for place in where]
         inside = resize_roi_to_grid(roi, shape)
+        if self.tiles_in_roi:
+            sees = self.experts.sees
+            where = [place for place in where if sees(crop_tile(large, place), crop_roi(inside, place))]
+        tiles = [crop_tile(large, place) for place in where]
+        counting = [crop_roi(inside, place) for place in where]
         shift = self.whole.level - fine.level
         maps: list[tuple[tuple[int, int], FloatArray]] = []
-        for i, judged in fine.judge(self.experts, tiles, None, [leave] * len(tiles)):
-            (top, left), (height, width) = where[i], tiles[i].shape[:2]
-            counts = None if inside is None else inside[top : top + height, left : left + width]
+        seen = counting if self.tiles_in_roi else None
+        for i, judged in fine.judge(self.experts, tiles, seen, [leave] * len(tiles)):
+            counts = counting[i]
             tile_map = self._map(fine, judged, tiles[i], counts)
             maps.append((where[i], tile_map + np.float32(shift)))
             if counts is None or counts.any():
@@ -299,7 +315,29 @@ class EnsembleDetector:
     def load(cls, file: Path) -> Self:
         """Read what `save` wrote; scores are the same."""
         state, options = read_ensemble(file)
-        return cls(*state, **options)
+        tiles_in_roi = options.pop("tiles_in_roi")
+        detector = cls(*state, **options)
+        detector.tiles_in_roi = tiles_in_roi
+        return detector
+
+
+@dataclass(frozen=True, eq=False)
+class _NormalTile:
+    """A tile of a normal picture, uint8 (h, w, 3), the number of the picture, and what counts of the tile."""
+
+    pixels: UInt8Array
+    owner: int
+    roi: BoolArray | None
+
+
+def _counting_tiles(experts: Experts, data: LearningData) -> list[_NormalTile]:
+    """The tiles of the normal pictures of which a token counts."""
+    tiles = [
+        _NormalTile(tile, number, roi)
+        for number, one in enumerate(data.pictures)
+        for tile, roi in zip(one.tiles, one.tile_rois(data.roi), strict=True)
+    ]
+    return [one for one in tiles if experts.sees(one.pixels, one.roi)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -370,6 +408,7 @@ def write_ensemble(detector: EnsembleDetector, file: Path) -> None:
         "digest": experts.backbone.digest,
         "side": experts.side,
         "strips": detector.strips,
+        "tiles_in_roi": detector.tiles_in_roi,
         "weights": detector.weights,
         "map_weights": detector.map_weights,
         "models": {
@@ -412,7 +451,8 @@ def read_ensemble(file: Path) -> tuple[EnsembleState, dict[str, Any]]:
         kinds = TokenKindClassifier(
             cases, tensors["kinds.centre"].numpy(), None if mirrored is None else mirrored.numpy()
         )
-    options = {"strips": settings.get("strips", False), "map_weights": settings.get("map_weights")}
+    options = {name: settings.get(name, False) for name in ("strips", "tiles_in_roi")}
+    options["map_weights"] = settings.get("map_weights")
     return (experts, weights, models["whole"], models.get("fine"), kinds), options
 
 

@@ -40,7 +40,7 @@ from anomalist.vision.detectors.token_memory import (
     top_score,
 )
 from anomalist.vision.features.extractor import FeatureExtractor, size_batches
-from anomalist.vision.regions import resize_roi_to_grid
+from anomalist.vision.regions import reaches_grid, resize_roi_to_grid, roi_of_each
 from anomalist.vision.shift.arithmetic import CONTRAST_BLUR, shares_of, with_contrast
 
 if TYPE_CHECKING:
@@ -128,19 +128,34 @@ class Experts:
         return self.opener()
 
     def tokens(
-        self, working: Sequence[UInt8Array], roi: BoolArray | None
+        self, working: Sequence[UInt8Array], roi: BoolArray | Sequence[BoolArray | None] | None
     ) -> Iterator[tuple[int, FloatArray]]:
-        """Yield (index, tokens float32 (h, w, d)) of pictures at working size, not in order."""
-        for batch in size_batches(working):
-            yield from zip(batch, self.grids([working[i] for i in batch], roi), strict=True)
+        """Yield (index, tokens float32 (h, w, d)) of pictures at working size, not in order.
 
-    def grids(self, pictures: Sequence[UInt8Array], roi: BoolArray | None) -> FloatArray:
+        ``roi`` is that of all pictures, or one of each.
+        """
+        rois = roi_of_each(roi, len(working))
+        for batch in size_batches(working):
+            own = self.grids([working[i] for i in batch], [rois[i] for i in batch])
+            yield from zip(batch, own, strict=True)
+
+    def grids(self, pictures: Sequence[UInt8Array], rois: Sequence[BoolArray | None]) -> FloatArray:
         """Tokens of pictures of one size, float32 (B, h, w, d).
 
-        What lies outside the ROI is painted over, as a token sees the whole picture.
+        What lies outside the ROI of each is painted over, as a token sees the whole picture.
         """
-        painted = [paint_outside(picture, roi) for picture in pictures]
+        painted = [paint_outside(picture, roi) for picture, roi in zip(pictures, rois, strict=True)]
         return token_grids(self.backbone, painted, input_side(pictures[0], self.side))
+
+    def sees(self, picture: UInt8Array, roi: BoolArray | None) -> bool:
+        """Whether a token of a picture at working size lies inside its ROI."""
+        from anomalist.vision.features.dinov2 import resize_to_patches
+
+        if roi is None:
+            return True
+        patch = self.backbone.patch_size
+        resized = resize_to_patches(picture, input_side(picture, self.side), patch)
+        return reaches_grid(roi, (resized.shape[0] // patch, resized.shape[1] // patch))
 
 
 def input_side(picture: UInt8Array, side: int) -> int:
@@ -177,7 +192,7 @@ class EnsembleModel:
         self,
         experts: Experts,
         working: Sequence[UInt8Array],
-        roi: BoolArray | None = None,
+        roi: BoolArray | Sequence[BoolArray | None] | None = None,
         excluded: Sequence[Excluded | None] | None = None,
         tokens: Mapping[int, HalfArray] | None = None,
     ) -> Iterator[tuple[int, ExpertMaps]]:
@@ -185,22 +200,30 @@ class EnsembleModel:
 
         Parameters
         ----------
+        roi : of all pictures, or one of each, as of tiles: then the maps are level outside.
         excluded : which pictures to leave out of the memories, for each picture; None for none.
         tokens : of the pictures by index, where they are computed already.
         """
         left_out = list(excluded) if excluded is not None else [None] * len(working)
+        rois = roi_of_each(roi, len(working))
         for batch in size_batches(working):
             known: Mapping[int, FloatArray | HalfArray] = tokens or dict(
-                zip(batch, experts.grids([working[i] for i in batch], roi), strict=True)
+                zip(
+                    batch,
+                    experts.grids([working[i] for i in batch], [rois[i] for i in batch]),
+                    strict=True,
+                )
             )
             surface = self._surface_maps(experts, [working[i] for i in batch], [left_out[i] for i in batch])
             for index, own in zip(batch, surface, strict=True):
                 grid = np.asarray(known[index], np.float32)
                 maps = self._memory_maps(working[index], grid, left_out[index])
                 fused, logits = own or (None, None)
-                scores = self._scores(maps, logits, roi)
+                scores = self._scores(maps, logits, rois[index])
                 if fused is not None:
                     maps[SURFACE] = fused
+                if not isinstance(roi, np.ndarray):
+                    maps = {name: _level_outside(each, rois[index]) for name, each in maps.items()}
                 yield index, ExpertMaps(maps, scores)
 
     def image_scores(
@@ -218,7 +241,9 @@ class EnsembleModel:
             if self.surface is not None:
                 (features,) = experts.extractor.extract(pictures)
                 logits = list(features.self_reference_logits(head))
-            for index, grid, own in zip(batch, experts.grids(pictures, roi), logits, strict=True):
+            for index, grid, own in zip(
+                batch, experts.grids(pictures, [roi] * len(batch)), logits, strict=True
+            ):
                 maps = self._memory_maps(working[index], grid, excluded[index])
                 yield self._scores(maps, own, roi)
 
@@ -331,21 +356,23 @@ def _dilate(score_map: FloatArray) -> FloatArray:
 def fit_ensemble_model(
     experts: Experts,
     normals: NormalImages,
-    roi: BoolArray | None,
+    roi: BoolArray | Sequence[BoolArray | None] | None,
     progress: Progress,
     known: NormalTokens | None = None,
 ) -> tuple[EnsembleModel, dict[int, ExpertMaps]]:
     """Fit memories and scales to normal pictures; also what the experts give each of them as a new one.
 
+    ``roi`` is that of all pictures, or one of each, see `EnsembleModel.judge`.
     ``known`` tokens of the pictures are taken where they are of the same backbone and side.
     """
     images, count = normals.images, len(normals.images)
+    rois = roi_of_each(roi, count)
     tokens = known.take(experts.backbone.digest, experts.side) if known is not None else {}
     if not tokens:
         for done, (index, grid) in enumerate(experts.tokens(images, roi), 1):
             tokens[index] = grid.astype(np.float16)
             progress("describing", done, count)
-    insides = [resize_roi_to_grid(roi, tokens[i].shape[:2]) for i in range(count)]
+    insides = [resize_roi_to_grid(rois[i], tokens[i].shape[:2]) for i in range(count)]
     memory = TokenMemory.fit([tokens[i] for i in range(count)], insides, normals.seed)
     surface = None
     if SURFACE in experts.names:
@@ -367,6 +394,17 @@ def fit_ensemble_model(
         for name in names
     }
     return replace(model, scales=scales), found
+
+
+def _level_outside(score_map: FloatArray, roi: BoolArray | None) -> FloatArray:
+    """A map, float32 (h, w), with its median inside the ROI where nothing counts.
+
+    What is painted over is unlike every normal patch, and a map is widened and smoothed later.
+    """
+    inside = resize_roi_to_grid(roi, score_map.shape)
+    if inside is None:
+        return score_map
+    return np.where(inside, score_map, np.float32(np.median(score_map[inside])))
 
 
 def _fit_template(experts: Experts, normals: NormalImages) -> TemplateMemory | None:

@@ -25,7 +25,7 @@ from anomalist.vision.detectors.memory_bank import (
     sample_patches,
 )
 from anomalist.vision.features.extractor import FeatureBatch, FeatureExtractor
-from anomalist.vision.regions import resize_roi_to_grid
+from anomalist.vision.regions import resize_roi_to_grid, roi_of_each
 
 if TYPE_CHECKING:
     from anomalist.vision.features.surface_net import SegmentationHead
@@ -232,10 +232,17 @@ class NormalImages:
 
 
 def build_patch_bank(
-    extractor: FeatureExtractor, normals: NormalImages, roi: BoolArray | None, tick: StepProgress
+    extractor: FeatureExtractor,
+    normals: NormalImages,
+    roi: BoolArray | Sequence[BoolArray | None] | None,
+    tick: StepProgress,
 ) -> PatchBank:
-    """Build the bank, then estimate the distances of held-out normals by leaving groups out."""
+    """Build the bank, then estimate the distances of held-out normals by leaving groups out.
+
+    ``roi`` is that of all pictures, or one of each.
+    """
     working, groups, seed = normals.images, normals.groups, normals.seed
+    rois = roi_of_each(roi, len(working))
     rng = np.random.default_rng(seed)
     most = max(1, CORESET_CANDIDATES // len(working))
     sampled = set(_sample_indices(len(working), seed))
@@ -244,7 +251,7 @@ def build_patch_bank(
     done = 0
     for batch in extractor.extract(working):
         for index, descriptors in zip(batch.indices, batch.descriptors, strict=True):
-            inside = resize_roi_to_grid(roi, descriptors.shape[:2])
+            inside = resize_roi_to_grid(rois[index], descriptors.shape[:2])
             patches.append(sample_patches(descriptors, index, inside, most, rng))
             if index in sampled:
                 kept[index] = descriptors.astype(np.float16)
@@ -254,7 +261,7 @@ def build_patch_bank(
     normal_distances: list[FloatArray] = []
     for index in sorted(kept):
         distances = distances_excluding(bank, kept[index], same_group(groups, index))
-        inside = resize_roi_to_grid(roi, distances.shape)
+        inside = resize_roi_to_grid(rois[index], distances.shape)
         normal_distances.append(distances.ravel() if inside is None else distances[inside])
     pooled = np.concatenate(normal_distances)
     return PatchBank(bank, float(pooled.mean()), float(pooled.std()))

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anomalist.types.common import FloatArray, UInt8Array
+from anomalist.types.common import BoolArray, FloatArray, UInt8Array
 from anomalist.vision.detectors.fusion import FusionModel, PatchBank, resize_map
 from anomalist.vision.features.backbones import MAX_WORKING_PIXELS, to_working_size
 from anomalist.vision.features.extractor import FeatureExtractor
+from anomalist.vision.regions import resize_roi_to_grid
 
 if TYPE_CHECKING:
     from anomalist.vision.features.surface_net import SegmentationHead
@@ -73,10 +74,28 @@ def crop_tile(fine: UInt8Array, place: TileOrigin) -> UInt8Array:
     return fine[top : top + TILE_SIDE, left : left + TILE_SIDE]
 
 
+def crop_roi(inside: BoolArray | None, place: TileOrigin) -> BoolArray | None:
+    """What counts of the tile at an origin, bool (h, w), by that of the tiled picture; None for all."""
+    top, left = place
+    return None if inside is None else inside[top : top + TILE_SIDE, left : left + TILE_SIDE]
+
+
+def sample_origins(
+    shape: Sequence[int], count: int, rng: np.random.Generator, inside: BoolArray | None = None
+) -> list[TileOrigin]:
+    """Draw the origins of at most ``count`` tiles at random without replacement.
+
+    ``inside``, bool (H, W), says what counts; None for all. A tile of which nothing counts isn't drawn.
+    """
+    able = tile_origins(shape)
+    drawn = [able[i] for i in rng.permutation(len(able))]
+    counts = [crop_roi(inside, place) for place in drawn]
+    return [place for place, own in zip(drawn, counts, strict=True) if own is None or own.any()][:count]
+
+
 def sample_tiles(fine: UInt8Array, count: int, rng: np.random.Generator) -> list[UInt8Array]:
     """Draw at most ``count`` tiles at random without replacement."""
-    able = tile_origins(fine.shape)
-    return [crop_tile(fine, able[i]).copy() for i in rng.permutation(len(able))[:count]]
+    return [crop_tile(fine, place).copy() for place in sample_origins(fine.shape, count, rng)]
 
 
 def stitch_tiles(shape: tuple[int, int], maps: Iterator[tuple[TileOrigin, FloatArray]]) -> FloatArray:
@@ -113,22 +132,39 @@ _TILES_KEPT = 4  # of each large normal picture: enough of its fine structure at
 class MultiscaleImage:
     """A picture at two scales: at working size, and a few tiles at full size if it is large.
 
-    All are uint8 (h, w, 3).
+    Parameters
+    ----------
+    whole, tiles : uint8 (h, w, 3).
+    origins : of the tiles in the tiled picture.
+    tiled_size : height and width of the tiled picture.
     """
 
     whole: UInt8Array
     tiles: tuple[UInt8Array, ...] = ()
+    origins: tuple[TileOrigin, ...] = ()
+    tiled_size: tuple[int, int] = (0, 0)
+
+    def tile_rois(self, roi: BoolArray | None) -> list[BoolArray | None]:
+        """What counts of each tile, bool (h, w), by the region of interest of the picture; None for all."""
+        inside = resize_roi_to_grid(roi, self.tiled_size) if self.tiles else None
+        return [crop_roi(inside, place) for place in self.origins]
 
 
-def multiscale_image(picture: UInt8Array) -> MultiscaleImage:
-    """Reduce a picture to what learning keeps of it; MediaError when it is too small."""
+def multiscale_image(picture: UInt8Array, roi: BoolArray | None = None) -> MultiscaleImage:
+    """Reduce a picture to what learning keeps of it; MediaError when it is too small.
+
+    Tiles outside the region of interest, bool of any size, aren't kept.
+    """
     whole = to_working_size(picture)
     if not is_large(picture):
         return MultiscaleImage(whole)
     seed = int(whole.sum(dtype=np.int64))  # the same picture always keeps the same tiles
     fine = to_tiling_size(picture)
     count = _TILES_KEPT * max(1, round(fine.shape[0] * fine.shape[1] / MAX_TILED_PIXELS))
-    return MultiscaleImage(whole, tuple(sample_tiles(fine, count, np.random.default_rng(seed))))
+    rng, inside = np.random.default_rng(seed), resize_roi_to_grid(roi, fine.shape)
+    origins = tuple(sample_origins(fine.shape, count, rng, inside))
+    tiles = tuple(crop_tile(fine, place).copy() for place in origins)
+    return MultiscaleImage(whole, tiles, origins, (fine.shape[0], fine.shape[1]))
 
 
 @dataclass(frozen=True, eq=False)
