@@ -236,6 +236,7 @@ def test_a_picture_that_lacks_a_row_keeps_its_score_and_one_of_half_the_size_is_
     [
         ((0.7, 1.0, 0.7), "greener"),
         ((1.0, 0.7, 1.0), "more magenta"),
+        ((0.65, 1.0, 0.93), "more cyan"),
         ((1.0, 1.0, 0.6), "in warmer light"),
     ],
 )

@@ -477,4 +477,4 @@ def _tint(red: float, blue: float) -> str:
         return "in warmer light" if red > blue else "in colder light"
     if abs(blue) >= abs(red):
         return "bluer" if blue > 0 else "yellower"
-    return "redder" if red > 0 else "greener"
+    return "redder" if red > 0 else "more cyan"
