@@ -46,5 +46,15 @@ def test_a_drift_is_said_once() -> None:
     assert words in sentences[0]
 
 
+def test_of_several_profiles_the_one_that_drifts_is_named() -> None:
+    words = "the light is brighter by 10 % since about picture 6"
+    drift = RunDrift(name="brightness", since=6, noticed=20, evidence=300, words=words)
+    calm = [record(number).replace(profile="brick") for number in range(3)]
+    drifting = [record(number, drift=drift).replace(profile="grass") for number in range(3)]
+    (said,) = input_sentences([*calm, *drifting])
+    assert "grass" in said and "brick" not in said
+    assert len(input_sentences([*drifting, *(one.replace(profile="gravel") for one in drifting)])) == 2
+
+
 def test_a_run_as_learned_needs_no_word() -> None:
     assert input_sentences([record(0), record(1)]) == []

@@ -54,15 +54,24 @@ def input_sentences(records: Sequence[Record]) -> list[str]:
         sentences.append(f"{lead} {printable(middle.words)}.")
     if counts:
         sentences.append("As a whole they are not like what was learned, so no place on them was judged.")
+    several = len({_compared_with(record) for record in records}) > 1
     drifts = [
-        record.input_shift.drift for record in records if record.input_shift and record.input_shift.drift
+        (_compared_with(record) if several else "", record.input_shift.drift.words)
+        for record in records
+        if record.input_shift and record.input_shift.drift
     ]
-    for words in dict.fromkeys(drift.words for drift in drifts):
+    for owner, words in dict.fromkeys(drifts):
+        run = f"The run of {printable(owner)}" if owner else "The run"
         sentences.append(
-            f"The run has drifted: {printable(words)}. "
+            f"{run} has drifted: {printable(words)}. "
             "From there on the promised rate of false alarms does not hold."
         )
     return sentences
+
+
+def _compared_with(record: Record) -> str:
+    """The product, or the profile, among whose pictures a drift is looked for."""
+    return record.product_name or record.profile or ""
 
 
 def _changed(records: Sequence[Record]) -> list[tuple[InputChange, ...]]:
