@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-TEXTURES = ("brick", "gravel", "grass")
 OBJECT = "coffee"
+PHOTOGRAPHS = (OBJECT, "brick", "gravel", "grass")
 CROP_SIDE = 64
 """Side of a crop, pixels: the 512×512 photographs of textures give 32 disjoint ones a half."""
 SHOT_SIDE, SHOTS = 160, 32
@@ -124,7 +124,7 @@ def run_demo(out: Path) -> None:
     began = time.perf_counter()
     outcomes = []
     with ImageRunFolder.open(out) as folder:
-        for name in (OBJECT, *TEXTURES):
+        for name in PHOTOGRAPHS:
             what = (
                 "32 shots, inspecting 32 others"
                 if name == OBJECT
